@@ -1,0 +1,1 @@
+"""What developers need around torpor: a real cluster, a stand-in engine, the real engine."""

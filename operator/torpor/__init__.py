@@ -1,0 +1,1 @@
+"""torpor: scale-to-zero LLM inference endpoints on Kubernetes."""

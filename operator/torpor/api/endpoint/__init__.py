@@ -1,0 +1,66 @@
+"""InferenceEndpoint: one file per part of the spec; everything is imported from here."""
+
+from torpor.api.endpoint.cost import Budget, BudgetAction, Cost, Offer
+from torpor.api.endpoint.door import Access, Key, Queue
+from torpor.api.endpoint.engine import Engine, EngineKind, EnvSource, EnvVar, FieldRef, KeyRef
+from torpor.api.endpoint.kind import InferenceEndpoint, InferenceEndpointSpec
+from torpor.api.endpoint.model import (
+    S3,
+    Adapter,
+    CaKind,
+    CaRef,
+    Draft,
+    DraftMethod,
+    Model,
+    SecretRef,
+)
+from torpor.api.endpoint.placement import Placement, Residency
+from torpor.api.endpoint.prewarm import Cache, CacheKind, Prewarm
+from torpor.api.endpoint.scaling import (
+    KeepAlive,
+    KeepAlivePolicy,
+    Profile,
+    Rollout,
+    Scaling,
+    Schedule,
+)
+from torpor.api.endpoint.source import S3Source, parse_s3
+
+__all__ = [
+    "S3",
+    "Access",
+    "Adapter",
+    "Budget",
+    "BudgetAction",
+    "CaKind",
+    "CaRef",
+    "Cache",
+    "CacheKind",
+    "Cost",
+    "Draft",
+    "DraftMethod",
+    "Engine",
+    "EngineKind",
+    "EnvSource",
+    "EnvVar",
+    "FieldRef",
+    "InferenceEndpoint",
+    "InferenceEndpointSpec",
+    "KeepAlive",
+    "KeepAlivePolicy",
+    "Key",
+    "KeyRef",
+    "Model",
+    "Offer",
+    "Placement",
+    "Prewarm",
+    "Profile",
+    "Queue",
+    "Residency",
+    "Rollout",
+    "S3Source",
+    "Scaling",
+    "Schedule",
+    "SecretRef",
+    "parse_s3",
+]

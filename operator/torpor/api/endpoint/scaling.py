@@ -1,0 +1,129 @@
+"""`spec.scaling`: how many replicas, and how long an idle one is kept.
+
+`keepAlive.policy` is never stored by the API server: an endpoint that names none follows the default of the torpor
+that runs it. That default is `fixed` now and becomes `adaptive` once that policy exists; an endpoint that
+sets `after` without naming a policy has asked for `fixed` and keeps it.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from torpor.api.bounds import Between
+from torpor.api.quantities import Duration
+from torpor.api.words import Rule, Words, in_code, in_order, not_yet
+
+_CRON = (
+    r"^([0-9*/,-]+)\s+([0-9*/,-]+)\s+([0-9*/,L?-]+)\s+([0-9A-Za-z*/,-]+)\s+([0-9A-Za-z*/,#L?-]+)$"
+)
+
+
+class KeepAlivePolicy(StrEnum):
+    """How the time to keep an idle replica is found."""
+
+    ADAPTIVE = "adaptive"
+    FIXED = "fixed"
+
+
+class Profile(StrEnum):
+    """What a delayed request is worth against an idle GPU."""
+
+    ECONOMY = "economy"
+    BALANCED = "balanced"
+    RESPONSIVE = "responsive"
+    INTERACTIVE = "interactive"
+
+
+class KeepAlive(Words):
+    """How long an idle replica is kept after the last byte of the last answer."""
+
+    rules = (
+        Rule(
+            "!has(self.after) || !has(self.policy) || self.policy == 'fixed'",
+            "after may only be set with policy fixed",
+            field=".after",
+        ),
+        Rule(
+            "!has(self.min) || !has(self.max) || duration(self.min) <= duration(self.max)",
+            "min must not be greater than max",
+            field=".min",
+        ),
+    )
+
+    policy: KeepAlivePolicy = Field(
+        default=KeepAlivePolicy.FIXED, json_schema_extra=in_code() | not_yet("adaptive")
+    )
+    """How the time is found: fixed (`after`, exactly). Default: fixed. (adaptive is not supported yet.)"""
+    after: Annotated[Duration, Between("1s", "168h")] = Field(
+        default=timedelta(minutes=2), json_schema_extra=in_code()
+    )
+    """Idle time after which replicas are put to sleep, 1s to 168h. Only with policy fixed. Default: 2m."""
+    profile: Profile | None = Field(default=None, json_schema_extra=not_yet())
+    """What a delayed request is worth against an idle GPU: economy, balanced, responsive or interactive."""
+    min: Annotated[Duration, Between("1s", "168h")] | None = Field(
+        default=None, json_schema_extra=not_yet()
+    )
+    """Shortest time the adaptive policy may choose."""
+    max: Annotated[Duration, Between("1s", "168h")] | None = Field(
+        default=None, json_schema_extra=not_yet()
+    )
+    """Longest time the adaptive policy may choose."""
+
+
+class Schedule(Words):
+    """A recurring time in which more replicas are kept."""
+
+    cron: Annotated[str, StringConstraints(min_length=9, max_length=128, pattern=_CRON)]
+    """Start, as five cron fields: minute, hour, day of month, month, day of week."""
+    duration: Annotated[Duration, Between("1m", "168h")]
+    """How long it lasts, 1m to 168h."""
+    min_replicas: Annotated[int, Field(ge=0, le=1000)]
+    """Replicas kept in that time."""
+    time_zone: Annotated[
+        str,
+        StringConstraints(
+            min_length=1, max_length=64, pattern=r"^[A-Za-z_]+([/+-][A-Za-z0-9_+-]+)*$"
+        ),
+    ] = Field(default="UTC", json_schema_extra=in_code())
+    """Time zone of `cron`, as in the tz database, such as Europe/Berlin. Default: UTC."""
+
+
+class Rollout(StrEnum):
+    """When a changed spec reaches replicas that are awake."""
+
+    WHEN_IDLE = "whenIdle"
+    IMMEDIATE = "immediate"
+
+
+class Scaling(Words):
+    """How many replicas, and how long an idle one is kept."""
+
+    rules = (
+        Rule(
+            "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+            "minReplicas must not be greater than maxReplicas",
+            field=".minReplicas",
+        ),
+    )
+
+    min_replicas: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Replicas kept whether or not anybody asks; 0 lets the endpoint sleep. `kubectl scale` sets this."""
+    max_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Most replicas, 1 to 1000."""
+    in_flight_per_replica: Annotated[int, Field(ge=1, le=10000)] = 32
+    """Requests that one replica answers at the same time; more wait, or wake more replicas."""
+    keep_alive: KeepAlive = Field(default_factory=KeepAlive)
+    """How long an idle replica is kept before it is put to sleep."""
+    schedules: tuple[Schedule, ...] = Field(
+        default=(),
+        max_length=32,
+        json_schema_extra=not_yet() | in_order(),
+    )
+    """Recurring times in which more replicas are kept."""
+    suspend: bool = False
+    """Put the endpoint to sleep and refuse to wake it, whatever minReplicas says."""
+    rollout: Rollout = Rollout.WHEN_IDLE
+    """When a changed spec reaches replicas that are awake: whenIdle (at the next sleep) or immediate
+    (replicas are replaced at once)."""

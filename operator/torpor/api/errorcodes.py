@@ -1,0 +1,62 @@
+"""What a refused request finds as `code` in the OpenAI error object, when the endpoint itself is not to blame.
+
+A request to an endpoint that cannot wake finds the reason of its condition Ready there instead: see `Reason`.
+"""
+
+from enum import StrEnum
+from typing import Self
+
+
+class ErrorCode(StrEnum):
+    """One code, the HTTP status it comes with, and its meaning for people; sorted by status, then name."""
+
+    _value_: str
+    http_status: int
+    meaning: str
+
+    def __new__(cls, value: str, http_status: int, meaning: str) -> Self:
+        """Keep the code as the value, so that members are plain strings everywhere."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.http_status = http_status
+        member.meaning = meaning
+        return member
+
+    # fmt: off
+    INVALID_BODY = ("invalid_body", 400,
+        "The body could not be received: it broke off or was wrongly encoded.")
+    INVALID_JSON = ("invalid_json", 400,
+        "The body is no JSON object.")
+    INVALID_MULTIPART = ("invalid_multipart", 400,
+        "The body is a form without a boundary.")
+    MODEL_AMBIGUOUS = ("model_ambiguous", 400,
+        "Several endpoints serve that name: ask for namespace/name, which the message lists.")
+    MODEL_MISSING = ("model_missing", 400,
+        "The body names no model.")
+    INVALID_API_KEY = ("invalid_api_key", 401,
+        "The endpoint has keys and the request carries none of them.")
+    MODEL_NOT_FOUND = ("model_not_found", 404,
+        "No endpoint serves a model of that name. One that sleeps is never answered so.")
+    UNKNOWN_URL = ("unknown_url", 404,
+        "The path is none of the OpenAI API's.")
+    METHOD_NOT_ALLOWED = ("method_not_allowed", 405,
+        "The path takes POST only.")
+    BODY_TIMEOUT = ("body_timeout", 408,
+        "The body did not arrive in time.")
+    BODY_TOO_LARGE = ("body_too_large", 413,
+        "The body is larger than the gateway takes.")
+    GATEWAY_FULL = ("gateway_full", 429,
+        "The waiting requests of all endpoints together fill the gateway.")
+    QUEUE_FULL = ("queue_full", 429,
+        "As many requests or bytes wait for the endpoint as spec.queue allows.")
+    INTERNAL_ERROR = ("internal_error", 500,
+        "The gateway failed; its log says why.")
+    ENGINE_BROKE = ("engine_broke", 502,
+        "The engine closed the connection before its answer was complete.")
+    WAKE_DENIED = ("WakeDenied", 503,
+        "The API server does not let the gateway wake the endpoint.")
+    ENGINE_TIMEOUT = ("engine_timeout", 504,
+        "The engine did not answer within spec.queue.firstByteTimeout, or not completely within totalTimeout.")
+    WAIT_TIMEOUT = ("wait_timeout", 504,
+        "No replica had room within spec.queue.maxWait.")
+    # fmt: on

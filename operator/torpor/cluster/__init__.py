@@ -1,0 +1,1 @@
+"""The hands: the only room that imports the Kubernetes client."""

@@ -1,0 +1,97 @@
+"""How programs reach the API server: the pod's own service account, or a kubeconfig."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
+
+KEEPALIVE_SECONDS = 80.0
+"""Idle connections are kept for this long, below the 90 s of the API server: the next wake need not shake hands."""
+
+
+class _Rest(RESTClientObject):
+    """The official client's transport with connections that outlive a quiet minute."""
+
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(
+            limit=0, ssl=self.ssl_context, keepalive_timeout=KEEPALIVE_SECONDS
+        )
+
+
+class Api:
+    """Raw requests to the API server with the official client's addresses, certificates and tokens."""
+
+    def __init__(self, client: ApiClient) -> None:
+        """Keep the client, which typed API classes may share."""
+        self.client = client
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout: aiohttp.ClientTimeout,
+        query: Sequence[tuple[str, str]] = (),
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> aiohttp.ClientResponse:
+        """Send one request and return the response as soon as its headers are there; the caller closes it.
+
+        Raises:
+            aiohttp.ClientError: the API server cannot be reached.
+            TimeoutError: it did not answer in time.
+        """
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        prepared = await self.client.param_serialize(
+            method,
+            path,
+            query_params=list(query),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        answer = await self.client.call_api(*prepared, _request_timeout=timeout)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.client.close()
+
+
+async def connect(kubeconfig: str | None = None, context: str | None = None) -> Api:
+    """Return a way to the API server.
+
+    With *kubeconfig* or *context* the kubeconfig decides; else the service account of the pod; else the kubeconfig at
+    its usual place.
+
+    Raises:
+        kubernetes.aio.config.ConfigException: none of them is there, or it cannot be read.
+    """
+    configuration = Configuration()
+    if kubeconfig or context or not _load_service_account(configuration):
+        await config.load_kube_config(
+            config_file=kubeconfig,
+            context=context,
+            client_configuration=configuration,
+            persist_config=False,
+        )
+    client = ApiClient(configuration)
+    await client.rest_client.close()
+    client.rest_client = _Rest(configuration)
+    return Api(client)
+
+
+def _load_service_account(configuration: Configuration) -> bool:
+    """Return whether this is a pod with a service account, and if so put it into *configuration*."""
+    try:
+        config.load_incluster_config(client_configuration=configuration)
+    except config.ConfigException:
+        return False
+    return True

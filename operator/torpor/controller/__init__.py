@@ -1,0 +1,1 @@
+"""The ears: the only room that imports kopf."""

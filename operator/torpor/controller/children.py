@@ -1,0 +1,120 @@
+"""Bring an endpoint's children to what they should be: create once, apply on drift, delete what is not wanted.
+
+Nothing is written when nothing differs: an object is compared with what is wanted before it is applied, and an apply
+that the server normalises (a user's `cpu: 0.5` becomes `500m`) is not repeated until the object or the wish changes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from torpor.api.conditions import Reason
+from torpor.cluster.objects import Objects
+from torpor.controller.seen import Key, Seen
+from torpor.errors import Stalled
+from torpor.manifests import names
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The children of one endpoint. `template` None = no Deployment yet (weights or placement unknown)."""
+
+    account: Json
+    jobs: tuple[Json, ...] = ()
+    first_deployment: Json | None = None
+    deployment: Json | None = None
+
+
+class Children:
+    """Writes children; remembers what it applied so that it need not do so again."""
+
+    def __init__(self, seen: Seen, objects: Objects) -> None:
+        """Compare with *seen*, write with *objects*."""
+        self._seen = seen
+        self._objects = objects
+        self._applied: dict[tuple[str, Key], tuple[str, int]] = {}
+
+    async def settle(self, key: Key, wanted: Wanted, hold_deployment: bool) -> None:
+        """Write what differs.
+
+        Args:
+            key: The endpoint.
+            wanted: Its children as they should be.
+            hold_deployment: Leave a running Deployment's spec alone (scaling.rollout: whenIdle).
+        """
+        account = self._seen.accounts.get(key) or await self._owned(wanted.account)
+        await self._apply(key, wanted.account, account)
+        await self._settle_jobs(key, wanted.jobs)
+        if wanted.deployment is None or wanted.first_deployment is None:
+            return
+        current = self._seen.deployments.get(key)
+        if current is None:
+            current = await self._owned(wanted.first_deployment)
+            self._seen.deployments[key] = current
+        if not hold_deployment:
+            applied = await self._apply(key, wanted.deployment, current)
+            if applied is not None:
+                self._seen.deployments[key] = applied
+
+    async def _owned(self, first: Json) -> Json:
+        """Create the object, or return the one that is there if it is the same endpoint's.
+
+        Raises:
+            Stalled: An object of that name belongs to somebody else; it is never touched.
+        """
+        created = await self._objects.create(first)
+        if created is not None:
+            return created
+        found = await self._objects.read(first)
+        metadata, kind = first["metadata"], first["kind"]
+        owner = metadata["ownerReferences"][0]["uid"]
+        if all(ref.get("uid") != owner for ref in found["metadata"].get("ownerReferences") or ()):
+            message = f"a {kind} {metadata['name']} exists in {metadata['namespace']} and is not this endpoint's"
+            raise Stalled(Reason.NAME_CONFLICT, f"{message}; rename one of them")
+        return found
+
+    async def _apply(self, key: Key, wanted: Json, current: Json | None) -> Json | None:
+        """Apply *wanted* if *current* differs from it; return the object as written, None if nothing was."""
+        if current is not None and covers(wanted, current):
+            return None
+        mark = names.digest(json.dumps(wanted, sort_keys=True), length=16)
+        generation = int((current or {}).get("metadata", {}).get("generation", 0))
+        place = (wanted["kind"], key)
+        if current is not None and generation and self._applied.get(place) == (mark, generation):
+            return None
+        applied = await self._objects.apply(wanted)
+        self._applied[place] = (mark, int(applied["metadata"].get("generation", 0)))
+        return applied
+
+    async def _settle_jobs(self, key: Key, wanted: tuple[Json, ...]) -> None:
+        """Create the Jobs that are missing and delete those that are no longer wanted; a Job is never changed."""
+        there = {job["metadata"]["name"]: job for job in self._seen.jobs(key)}
+        keep = {job["metadata"]["name"] for job in wanted}
+        for name, job in there.items():
+            if name not in keep and not job["metadata"].get("deletionTimestamp"):
+                await self._objects.delete(job)
+        for job in wanted:
+            if job["metadata"]["name"] not in there:
+                created = await self._objects.create(job, names.FIELD_MANAGER)
+                if created is not None:
+                    self._seen.take_child("Job", created, deleted=False)
+
+
+def covers(wanted: Any, current: Any) -> bool:
+    """Whether everything in *wanted* stands in *current*; what the server or others added does not matter."""
+    if isinstance(wanted, dict):
+        return isinstance(current, dict) and all(
+            covers(value, current.get(key)) or (value in ({}, [], None) and not current.get(key))
+            for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(current, list)
+            and len(wanted) == len(current)
+            and all(covers(w, c) for w, c in zip(wanted, current, strict=True))
+        )
+    return bool(wanted == current)

@@ -1,0 +1,191 @@
+"""Put together what a pass saw (`Picture`) and what the user will read of it (`EndpointStatus`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from torpor.api.conditions import Condition, ConditionStatus, ConditionType, Reason
+from torpor.api.endpoint import InferenceEndpoint
+from torpor.api.status import EndpointStatus, KeepAliveStatus, WeightsNode, WeightsStatus
+from torpor.domain.failing import Failure
+from torpor.domain.figures import cost_words, display_words, placement_words, price_of
+from torpor.domain.ledger import Meter, Price
+from torpor.domain.metering import accrue, stay_on
+from torpor.domain.observation import Demand, Fault, PodSeen, Workload, combined
+from torpor.domain.placement import GPUClassView, Placement
+from torpor.domain.prewarming import WeightsPlan
+from torpor.domain.remembering import failure_words, meter_of, moment, tokens_counted
+from torpor.domain.scaling import Decision, ScalingView, idle_since
+from torpor.domain.status import Outcome, conditions
+from torpor.domain.waking import count_wakes
+from torpor.manifests.setting import Installation
+from torpor.manifests.workload import pod_selector
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything that one pass looks at, judged as far as it does not depend on the number of replicas."""
+
+    placement: Placement
+    plan: WeightsPlan
+    pods: tuple[PodSeen, ...]
+    failure: Failure | None
+    engine_fault: Fault | None
+    demand: Demand
+    workload: Workload
+    classes: tuple[GPUClassView, ...]
+    now_ms: int
+    last_activity_ms: int | None
+    refused: Fault | None = None
+    """What the API server refused, or a name that is not ours."""
+    held_back: bool = False
+    """A change of the spec waits until the endpoint is idle."""
+
+    @property
+    def fault(self) -> Fault | None:
+        """The first reason why nothing can work now, the most fundamental first."""
+        return self.refused or self.plan.fault or self.placement.fault or self.engine_fault
+
+    @property
+    def retry_at_ms(self) -> int | None:
+        """When a failed wake may be tried again."""
+        return self.failure.retry_at_ms if self.failure and self.engine_fault else None
+
+    def view(self) -> ScalingView:
+        """Return what scaling looks at."""
+        return ScalingView(self.workload, self.pods, self.demand, self.fault, self.last_activity_ms)
+
+
+def compose_status(
+    endpoint: InferenceEndpoint,
+    picture: Picture,
+    decision: Decision,
+    installation: Installation,
+    now: datetime,
+) -> EndpointStatus:
+    """Return the whole status as of *now*."""
+    before, spec = endpoint.status, endpoint.spec
+    pods = combined(picture.pods, picture.demand)
+    living = tuple(pod for pod in picture.pods if pod.gone_ms is None)
+    tokens = tokens_counted(before.tokens, picture.demand)
+    meter = _metered(endpoint, picture, pods, now)
+    outcome = Outcome(
+        decision=decision,
+        placement=picture.placement,
+        plan=picture.plan,
+        pods=picture.pods,
+        fault=picture.fault,
+        failure=picture.failure,
+        suspended=spec.scaling.suspend,
+        held_back=picture.held_back,
+        deployed=picture.workload.exists,
+    )
+    chosen = picture.placement.gpu_class
+    since = before.cost.since or endpoint.metadata.creation_timestamp or now
+    return EndpointStatus(
+        observed_generation=endpoint.metadata.generation,
+        conditions=conditions(outcome, before.conditions, endpoint.metadata.generation, now),
+        replicas=len([pod for pod in living if pod.deleted_ms is None]),
+        ready_replicas=sum(pod.ready for pod in living),
+        selector=pod_selector(endpoint.metadata.name),
+        url=installation.gateway_url or None,
+        display=display_words(
+            picture.placement, picture.pods, spec.scaling.max_replicas, endpoint.model_name
+        ),
+        placement=placement_words(picture.placement),
+        weights=_weights_words(picture.plan),
+        wakes=count_wakes(before.wakes, picture.demand, pods),
+        keep_alive=_keep_alive_words(endpoint, picture, decision),
+        cost=cost_words(
+            meter,
+            picture.demand,
+            tokens,
+            chosen.currency if chosen else before.cost.currency or "USD",
+            since,
+            now,
+        ),
+        tokens=tokens,
+        failure=failure_words(picture.failure),
+    )
+
+
+def invalid_status(obj: Json, error: ValidationError, now: datetime) -> EndpointStatus:
+    """Return the status of an endpoint whose stored spec this version cannot read; its meter is kept."""
+    before = EndpointStatus.model_validate(obj.get("status") or {})
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    generation = int(obj["metadata"].get("generation") or 0)
+    message = f"{where}: {first['msg']}; correct it and apply again"
+    kinds: tuple[tuple[ConditionType, ConditionStatus], ...] = (
+        (ConditionType.READY, "False"),
+        (ConditionType.STALLED, "True"),
+    )
+    found = tuple(
+        Condition(
+            type=kind.value,
+            status=status,
+            reason=Reason.INVALID_SPEC,
+            message=message,
+            last_transition_time=now,
+            observed_generation=generation,
+        )
+        for kind, status in kinds
+    )
+    return before.model_copy(update={"conditions": found, "observed_generation": generation})
+
+
+def _metered(
+    endpoint: InferenceEndpoint, picture: Picture, pods: tuple[PodSeen, ...], now: datetime
+) -> Meter:
+    before, chosen = endpoint.status, picture.placement.gpu_class
+    prices = {view.name: price_of(view) for view in picture.classes}
+    meter = accrue(meter_of(before.cost), pods, picture.demand, prices, picture.now_ms)
+    always: Price | None = price_of(chosen) if chosen else None
+    if always is None:
+        return meter
+    replicas = max(1, endpoint.spec.scaling.min_replicas)
+    return stay_on(meter, always, picture.placement.gpus * replicas, picture.now_ms)
+
+
+def _weights_words(plan: WeightsPlan) -> WeightsStatus:
+    weights, ready = plan.weights, set(plan.nodes_ready)
+    nodes = tuple(
+        WeightsNode(
+            name=node,
+            state="Ready" if node in ready else "Fetching",
+            percent=100 if node in ready else None,
+        )
+        for node in plan.nodes_wanted
+    )
+    return WeightsStatus(
+        hash=weights.hash or None,
+        spec=weights.spec,
+        attempt=weights.attempt,
+        bytes=weights.bytes or None,
+        files=weights.files or None,
+        verified=weights.verified or None,
+        nodes=nodes,
+        nodes_ready=len(ready),
+        nodes_wanted=len(nodes),
+    )
+
+
+def _keep_alive_words(
+    endpoint: InferenceEndpoint, picture: Picture, decision: Decision
+) -> KeepAliveStatus:
+    after = int(endpoint.spec.scaling.keep_alive.after.total_seconds())
+    activity = [
+        ms for ms in (idle_since(picture.view()), picture.last_activity_ms) if ms is not None
+    ]
+    return KeepAliveStatus(
+        seconds=after,
+        why=f"fixed: {after} s after the last response, as spec.scaling.keepAlive says",
+        deadline=moment(decision.deadline_ms) if decision.deadline_ms is not None else None,
+        last_activity=moment(max(activity)) if activity else None,
+    )

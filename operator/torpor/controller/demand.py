@@ -1,0 +1,159 @@
+"""Ask every gateway, once a second and for all endpoints at once, who waits and who is in flight."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from torpor import clock
+from torpor.controller.seen import Key, Seen
+from torpor.domain.observation import Demand, GatewayReport, PodSeen, Tokens, WakeReport
+
+Json = dict[str, Any]
+log = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 1.0
+TIMEOUT_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The last answer of one gateway, and whether the latest question was answered."""
+
+    report: Json
+    answered: bool
+
+
+class DemandPoller:
+    """Keeps each gateway's last report; tells which endpoints changed."""
+
+    def __init__(self, seen: Seen, touch: Callable[[Key], None], port: int) -> None:
+        """Ask the gateways of *seen* at *port*; call *touch* for each endpoint whose demand changed."""
+        self._port = port
+        self._seen = seen
+        self._touch = touch
+        self._heard: dict[str, Heard] = {}
+        self._client = httpx.AsyncClient(
+            timeout=TIMEOUT_SECONDS, limits=httpx.Limits(max_connections=64), trust_env=False
+        )
+
+    async def run(self) -> None:
+        """Poll until cancelled; a gateway that does not answer is remembered as such, never as zero."""
+        while True:
+            began = clock.monotonic()
+            before = {key: self.demand(key) for key in self._seen.endpoints}
+            await self.ask()
+            for key, old in before.items():
+                if _differs(old, self.demand(key)):
+                    self._touch(key)
+            await asyncio.sleep(max(0.05, PERIOD_SECONDS - (clock.monotonic() - began)))
+
+    async def ask(self) -> None:
+        """Ask every gateway now, all at once; used by the poll and right before an endpoint is put to sleep."""
+        pods = {
+            pod["metadata"]["name"]: pod["status"]["podIP"] for pod in self._seen.gateway_pods()
+        }
+        answers = await asyncio.gather(*(self._read(name, ip) for name, ip in pods.items()))
+        for name in [name for name in self._heard if name not in pods]:
+            del self._heard[name]
+        for name, answer in zip(pods, answers, strict=True):
+            last = self._heard.get(name)
+            if answer is not None:
+                self._heard[name] = Heard(answer, answered=True)
+            else:
+                self._heard[name] = Heard(last.report if last else {}, answered=False)
+
+    def demand(self, key: Key) -> Demand:
+        """Return what is known of one endpoint; gateways that were never asked yet are unreachable."""
+        reports, unreachable = [], []
+        for pod in self._seen.gateway_pods():
+            name = pod["metadata"]["name"]
+            heard = self._heard.get(name)
+            if heard is None or not heard.answered:
+                unreachable.append(name)
+            if heard is not None and heard.report:
+                reports.append(report_of(name, heard.report, "/".join(key)))
+        return Demand(tuple(reports), tuple(unreachable))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def _read(self, name: str, ip: str) -> Json | None:
+        host = f"[{ip}]" if ":" in ip else ip
+        try:
+            answer = await self._client.get(f"http://{host}:{self._port}/internal/v1/demand")
+            answer.raise_for_status()
+            report: Json = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            log.debug("gateway %s: %s", name, error)
+            return None
+        return report
+
+
+def report_of(gateway: str, report: Json, endpoint: str) -> GatewayReport:
+    """Return one gateway's word on one endpoint; an endpoint it does not list has no demand there."""
+    said = report.get("endpoints", {}).get(endpoint, {})
+    tokens = said.get("tokens") or {}
+    return GatewayReport(
+        gateway=gateway,
+        as_of_ms=int(report.get("asOfMs", 0)),
+        started_ms=int(report.get("startedAtMs", 0)),
+        waiting=int(said.get("waiting", 0)),
+        in_flight=int(said.get("inFlight", 0)),
+        last_byte_ms=said.get("lastByteAtMs"),
+        tokens=Tokens(int(tokens.get("prompt", 0)), int(tokens.get("completion", 0))),
+        wakes=tuple(_wakes(said.get("wakes") or ())),
+        pods=tuple(_pods(said.get("podsSeen") or {})),
+        busy={
+            uid: tuple((int(start), end) for start, end in pod.get("busy") or ())
+            for uid, pod in (said.get("pods") or {}).items()
+        },
+    )
+
+
+def _wakes(wakes: Iterable[Json]) -> Iterable[WakeReport]:
+    for wake in wakes:
+        yield WakeReport(
+            at_ms=int(wake["atMs"]),
+            patched_ms=wake.get("patchedMs"),
+            pod_seen_ms=wake.get("podSeenMs"),
+            healthy_ms=wake.get("healthyMs"),
+            first_byte_ms=wake.get("firstByteMs"),
+        )
+
+
+def _pods(pods: dict[str, Json]) -> Iterable[PodSeen]:
+    for uid, pod in pods.items():
+        yield PodSeen(
+            uid=uid,
+            name=str(pod.get("name", "")),
+            gpus=int(pod.get("gpus") or 0),
+            gpu_class=str(pod.get("gpuClass") or ""),
+            scheduled_ms=pod.get("scheduledAtMs"),
+            first_ready_ms=pod.get("firstReadyAtMs"),
+            deleted_ms=pod.get("deletedAtMs"),
+            finished_ms=pod.get("finishedAtMs"),
+            gone_ms=pod.get("goneAtMs"),
+        )
+
+
+def _differs(old: Demand, new: Demand) -> bool:
+    """Whether a decision could come out otherwise: numbers, last byte, or who answers; not the reports' own time."""
+    return (
+        old.waiting != new.waiting
+        or old.in_flight != new.in_flight
+        or old.last_byte_ms != new.last_byte_ms
+        or old.unreachable != new.unreachable
+        or len(old.reports) != len(new.reports)
+        or _healthy(old) != _healthy(new)
+    )
+
+
+def _healthy(demand: Demand) -> int:
+    return sum(wake.healthy_ms is not None for report in demand.reports for wake in report.wakes)

@@ -1,0 +1,114 @@
+"""Why a pod cannot work, read from its status: one sentence that names the thing and what it said.
+
+Only proofs count. A container that is being created, or an image that is being pulled, is no fault; a container that
+has ended before it was ever ready is, and so is an image that the registry refused.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from torpor.api.conditions import Reason
+from torpor.domain.observation import Fault
+from torpor.manifests import names
+
+Json = dict[str, Any]
+
+_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+_CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
+_MEMORY = (
+    "out of memory",
+    "no available memory for the cache blocks",
+    "larger than the available kv cache memory",
+    "less than desired gpu memory utilization",
+)
+_LONGEST = 400
+
+
+def fault_of(pod: Json) -> Fault | None:
+    """Return the first proof that the pod cannot work, or None."""
+    status = pod.get("status") or {}
+    for container in [
+        *(status.get("initContainerStatuses") or ()),
+        *(status.get("containerStatuses") or ()),
+    ]:
+        fault = _container_fault(container)
+        if fault is not None:
+            return fault
+    return None
+
+
+def termination_message(container: Json) -> Json:
+    """Return the JSON that `torpor prewarm` left when it ended; empty if it left none."""
+    for state in (container.get("state") or {}, container.get("lastState") or {}):
+        try:
+            found = json.loads((state.get("terminated") or {}).get("message") or "")
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _container_fault(container: Json) -> Fault | None:
+    state = container.get("state") or {}
+    waiting = state.get("waiting") or {}
+    why = waiting.get("reason", "")
+    said = _short(waiting.get("message") or "")
+    if why in _IMAGE:
+        return Fault(
+            Reason.IMAGE_PULL_FAILED,
+            f"image {container.get('image')} cannot be pulled: {said or why}",
+        )
+    if why in _CONFIG:
+        missing = (
+            Reason.WEIGHTS_SECRET_NOT_FOUND
+            if container["name"] == names.WEIGHTS_CONTAINER
+            else Reason.ENGINE_CRASHED
+        )
+        return Fault(missing, f"container {container['name']} cannot be created: {said or why}")
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    if not ended or (ended.get("exitCode") == 0 and why != "CrashLoopBackOff"):
+        return None
+    if container["name"] == names.WEIGHTS_CONTAINER:
+        return _weights_fault(container)
+    return _engine_fault(container, ended)
+
+
+def _weights_fault(container: Json) -> Fault:
+    left = termination_message(container)
+    reason = Reason.of(str(left.get("reason", Reason.WEIGHTS_INTERNAL)))
+    return Fault(
+        reason,
+        str(left.get("message") or "the init container that brings the weights failed"),
+        bool(left.get("retryable", True)),
+    )
+
+
+def _engine_fault(container: Json, ended: Json) -> Fault:
+    code, why = ended.get("exitCode"), ended.get("reason", "Error")
+    words = str(ended.get("message") or "")
+    said = _last_words(words)
+    if why == "OOMKilled":
+        return Fault(
+            Reason.ENGINE_OUT_OF_MEMORY,
+            "the engine was killed: it used more main memory than its limit",
+        )
+    if any(mark in words.lower() for mark in _MEMORY):
+        return Fault(Reason.ENGINE_OUT_OF_MEMORY, f"the engine ran out of memory at start: {said}")
+    return Fault(
+        Reason.ENGINE_CRASHED,
+        f"the engine ended with exit code {code} before it was ready: {said or why}",
+    )
+
+
+def _last_words(log: str) -> str:
+    """The last line that says something: engines end their log with the error."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return _short(lines[-1]) if lines else ""
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _LONGEST else flat[: _LONGEST - 1] + "…"

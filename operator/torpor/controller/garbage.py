@@ -1,0 +1,54 @@
+"""Take the weights labels off nodes once no endpoint uses those weights, so that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from torpor.cluster.objects import Objects
+from torpor.controller.seen import Seen
+from torpor.errors import TorporError
+from torpor.manifests import names
+
+log = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 2.0
+
+
+class NodeLabels:
+    """Compares the labels of all nodes with the weights of all endpoints."""
+
+    def __init__(self, seen: Seen, objects: Objects) -> None:
+        """Compare within *seen*, write with *objects*."""
+        self._seen = seen
+        self._objects = objects
+        self._suspects: set[tuple[str, str]] = set()
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS)
+            try:
+                await self.sweep()
+            except TorporError as error:
+                log.warning("node labels: %s", error.message)
+
+    async def sweep(self) -> None:
+        """Remove each label that no endpoint stood behind in two sweeps: one may fall into kopf's first listing."""
+        used = {
+            names.WEIGHTS_NODE_PREFIX
+            + str(((obj.get("status") or {}).get("weights") or {}).get("hash"))
+            for obj in self._seen.endpoints.values()
+        }
+        found: set[tuple[str, str]] = set()
+        for name, node in list(self._seen.nodes.items()):
+            labels = node["metadata"].get("labels") or {}
+            found |= {
+                (name, k)
+                for k in labels
+                if k.startswith(names.WEIGHTS_NODE_PREFIX) and k not in used
+            }
+        for name, key in found & self._suspects:
+            await self._objects.label_node(name, {key: None})
+            log.info("node %s: no endpoint uses %s any more", name, key)
+        self._suspects = found

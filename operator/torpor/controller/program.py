@@ -1,0 +1,159 @@
+"""`torpor controller`: wait for the Lease, then let kopf listen and the workers work until told to stop.
+
+A controller that loses the Lease ends at once: another one acts already. Nothing is lost with it, since all memory is
+in the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any, cast
+
+import kopf
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from torpor.cluster.connect import Api, connect
+from torpor.cluster.lease import Lease, Lost
+from torpor.cluster.objects import Objects
+from torpor.controller import handlers, health
+from torpor.controller.children import Children
+from torpor.controller.demand import DemandPoller
+from torpor.controller.engines import Engines
+from torpor.controller.garbage import NodeLabels
+from torpor.controller.handlers import Ears
+from torpor.controller.measures import ControllerMetrics
+from torpor.controller.reconcile import Reconciler, Tools
+from torpor.controller.seen import Seen
+from torpor.controller.workers import Workers
+from torpor.manifests.setting import Installation
+from torpor.settings.programs import ControllerSettings
+
+log = logging.getLogger(__name__)
+
+
+def main(argv: list[str]) -> int:
+    """Run the controller; 0 after a stop that was asked for, 1 when leadership was lost or settings are wrong."""
+    settings = ControllerSettings()
+    logging.basicConfig(
+        level=settings.log_level,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("httpx", "httpcore", "kopf.activities", "aiohttp.access"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    if argv:
+        sys.stderr.write(f"torpor controller takes no arguments, got: {' '.join(argv)}\n")
+        return 2
+    if not settings.image:
+        sys.stderr.write(
+            "TORPOR_CONTROLLER_IMAGE is not set: prewarm pods need torpor's own image\n"
+        )
+        return 2
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run(settings))
+
+
+async def run(settings: ControllerSettings) -> int:
+    """Compete for the Lease, act while it is held, and give it back."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    api = await connect(settings.kubeconfig)
+    lease = Lease(api, settings.namespace, settings.lease_name, settings.pod_name)
+    leading = asyncio.Event()
+    metrics = ControllerMetrics(CollectorRegistry())
+    page = await health.serve(settings.host, settings.port, metrics.registry, leading.is_set)
+    try:
+        if not await _unless(stop, lease.acquire()):
+            return 0
+        leading.set()
+        return await _act(settings, api, lease, metrics, stop)
+    finally:
+        await page.cleanup()
+        await api.close()
+
+
+async def _act(
+    settings: ControllerSettings,
+    api: Api,
+    lease: Lease,
+    metrics: ControllerMetrics,
+    stop: asyncio.Event,
+) -> int:
+    """Listen and work until stopped (0) or until the Lease is lost (1)."""
+    seen, objects, engines = Seen(settings.namespace), Objects(api), Engines()
+    workers = Workers(lambda key: metrics.timed(reconciler.run(key)))
+    demand = DemandPoller(seen, workers.touch, settings.gateway_port)
+    tools = Tools(
+        seen,
+        demand,
+        engines,
+        objects,
+        Children(seen, objects),
+        _installation(settings),
+        settings.pod_name,
+    )
+    reconciler = Reconciler(tools)
+    metrics.watch(seen)
+    operator = kopf.OperatorSettings()
+    handlers.settings(operator)
+    stopping = asyncio.Event()
+    jobs = {
+        "lease": asyncio.create_task(lease.hold()),
+        "demand": asyncio.create_task(demand.run()),
+        "labels": asyncio.create_task(NodeLabels(seen, objects).run()),
+        "kopf": asyncio.create_task(
+            kopf.operator(
+                registry=Ears(seen, workers).registry(),
+                settings=operator,
+                clusterwide=True,
+                standalone=True,
+                identity=cast(Any, settings.pod_name),
+                stop_flag=stopping,
+            )
+        ),
+        "stop": asyncio.create_task(stop.wait()),
+    }
+    done, _ = await asyncio.wait(jobs.values(), return_when=asyncio.FIRST_COMPLETED)
+    stopping.set()
+    await workers.stop()
+    for task in jobs.values():
+        task.cancel()
+    await asyncio.gather(*jobs.values(), return_exceptions=True)
+    await demand.close()
+    await engines.close()
+    if jobs["stop"] in done:
+        await lease.release()
+        return 0
+    for name, task in jobs.items():
+        if task in done and (error := task.exception()) is not None:
+            lost = isinstance(error, Lost)
+            log.error("%s ended: %s", name, error, exc_info=None if lost else error)
+    return 1
+
+
+async def _unless(stop: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> bool:
+    """Wait for *waiting*, or give it up when *stop* is set; return whether it came to its end."""
+    task, stopped = asyncio.create_task(waiting), asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    return False
+
+
+def _installation(settings: ControllerSettings) -> Installation:
+    return Installation(
+        image=settings.image,
+        engine_image=settings.engine_image,
+        image_pull_policy=settings.image_pull_policy,
+        cache_dir=settings.cache_dir,
+        gateway_url=settings.gateway_url,
+    )

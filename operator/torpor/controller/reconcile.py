@@ -1,0 +1,265 @@
+"""One pass for one endpoint: observe → decide → apply → scale → status. Idempotent, whatever woke it up.
+
+Decisions are made in `torpor.domain`; this module only carries values there and orders back.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from torpor import clock
+from torpor.api.conditions import Reason
+from torpor.api.endpoint import InferenceEndpoint
+from torpor.cluster.objects import Conflict, Missing, Objects
+from torpor.controller import observe
+from torpor.controller.children import Children, Wanted
+from torpor.controller.composing import Picture, compose_status, invalid_status
+from torpor.controller.demand import DemandPoller
+from torpor.controller.engines import Engines
+from torpor.controller.seen import Key, Seen
+from torpor.controller.writing import matters, patch_between, post_events
+from torpor.domain import failing, prewarming
+from torpor.domain.observation import Fault, Workload
+from torpor.domain.placement import Placement, place
+from torpor.domain.prewarming import JobKind, WeightsPlan
+from torpor.domain.remembering import epoch_ms, failure_of, weights_of
+from torpor.domain.scaling import Decision, decide
+from torpor.errors import Stalled
+from torpor.manifests import names
+from torpor.manifests.engine import engine_template
+from torpor.manifests.setting import Installation
+from torpor.manifests.weights import prewarm_job, weights_digest
+from torpor.manifests.workload import deployment, first_deployment, owner_reference, service_account
+
+Json = dict[str, Any]
+log = logging.getLogger(__name__)
+
+STATUS_MS = 2_000
+"""Pause between two status writes that only move figures, for few endpoints; it grows with their number."""
+WRITES_PER_SECOND = 5
+SLOWEST_STATUS_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a pass works with."""
+
+    seen: Seen
+    demand: DemandPoller
+    engines: Engines
+    objects: Objects
+    children: Children
+    installation: Installation
+    identity: str
+
+
+class Reconciler:
+    """Runs passes; keeps nothing between them but the tools."""
+
+    def __init__(self, tools: Tools) -> None:
+        """Work with *tools*."""
+        self._t = tools
+
+    async def run(self, key: Key) -> int | None:
+        """Run one pass and return when to look again without any event (epoch ms), None if only events matter."""
+        obj = self._t.seen.endpoints.get(key)
+        if obj is None or obj["metadata"].get("deletionTimestamp"):
+            return None
+        try:
+            endpoint = InferenceEndpoint.model_validate(obj)
+        except ValidationError as error:
+            await self._write(obj, invalid_status(obj, error, clock.now()))
+            return None
+        now_ms = clock.now_ms()
+        picture = self._look(key, endpoint, now_ms)
+        picture = await self._settle(key, endpoint, picture)
+        decision = decide(observe.scaling_spec(endpoint), picture.view(), now_ms)
+        decision, picture = await self._scale(key, endpoint, picture, decision)
+        await self._label_nodes(picture)
+        status = compose_status(endpoint, picture, decision, self._t.installation, clock.now())
+        due = await self._write(obj, status)
+        return min(
+            (
+                at
+                for at in (
+                    decision.look_again_ms,
+                    picture.plan.look_again_ms,
+                    picture.retry_at_ms,
+                    due,
+                )
+                if at is not None
+            ),
+            default=None,
+        )
+
+    def _look(self, key: Key, endpoint: InferenceEndpoint, now_ms: int) -> Picture:
+        """Gather and judge everything that the number of replicas does not depend on."""
+        seen, spec = self._t.seen, observe.placement_spec(endpoint)
+        known, digest = weights_of(endpoint.status.weights), weights_digest(endpoint)
+        jobs = observe.jobs_seen(seen.jobs(key), seen.pods_of(key, names.COMPONENT_PREWARM))
+        listed = prewarming.plan(digest, known, jobs, (), frozenset(), now_ms).weights
+        classes = [observe.class_view(obj) for obj in seen.classes.values()]
+        nodes = [observe.node_view(obj) for obj in seen.nodes.values()]
+        placement = place(spec, classes, nodes, listed.bytes)
+        plan = prewarming.plan(
+            digest,
+            known,
+            jobs,
+            self._prewarm_nodes(endpoint, placement),
+            self._labelled(listed.hash),
+            now_ms,
+        )
+        pods = tuple(seen.engine_pods(key, now_ms))
+        generation = endpoint.metadata.generation
+        failure = failing.assess(failure_of(endpoint.status.failure), pods, generation, now_ms)
+        return Picture(
+            placement=placement,
+            plan=plan,
+            pods=pods,
+            failure=failure,
+            engine_fault=failing.fault_of(failure, now_ms),
+            demand=self._t.demand.demand(key),
+            workload=self._workload(key),
+            classes=tuple(classes),
+            now_ms=now_ms,
+            last_activity_ms=epoch_ms(endpoint.status.keep_alive.last_activity),
+        )
+
+    def _workload(self, key: Key) -> Workload:
+        return observe.workload_of(self._t.seen.deployments.get(key))
+
+    def _prewarm_nodes(self, endpoint: InferenceEndpoint, placement: Placement) -> tuple[str, ...]:
+        wanted = endpoint.spec.prewarm.nodes
+        if wanted == "none":
+            return ()
+        return placement.nodes if wanted == "all" else placement.nodes[: int(wanted)]
+
+    def _labelled(self, weights_hash: str) -> frozenset[str]:
+        label = f"{names.WEIGHTS_NODE_PREFIX}{weights_hash}"
+        nodes = self._t.seen.nodes.items()
+        return frozenset(
+            name for name, node in nodes if label in (node["metadata"].get("labels") or {})
+        )
+
+    async def _settle(self, key: Key, endpoint: InferenceEndpoint, picture: Picture) -> Picture:
+        """Write the children; note why the API server refused one, or whose name is taken."""
+        wanted = self._wanted(endpoint, picture.plan, picture.placement)
+        held_back, refused = self._held_back(endpoint, picture, wanted), None
+        try:
+            await self._t.children.settle(key, wanted, held_back)
+        except Missing:
+            log.info("%s/%s: its namespace is going away", *key)
+        except Stalled as error:
+            refused = Fault(error.reason, error.message, retryable=False)
+        return replace(picture, refused=refused, held_back=held_back, workload=self._workload(key))
+
+    def _wanted(
+        self, endpoint: InferenceEndpoint, plan: WeightsPlan, placement: Placement
+    ) -> Wanted:
+        install, owner = self._t.installation, owner_reference(endpoint)
+        jobs = tuple(
+            prewarm_job(
+                endpoint,
+                install,
+                job,
+                plan.weights.hash if job.kind is JobKind.FETCH else "",
+                owner,
+            )
+            for job in plan.jobs
+        )
+        account = service_account(endpoint)
+        if not plan.weights.hash or placement.gpu_class is None:
+            return Wanted(account, jobs)
+        template = engine_template(
+            endpoint, placement, plan.weights.hash, plan.weights.bytes, install
+        )
+        return Wanted(
+            account, jobs, first_deployment(endpoint, template), deployment(endpoint, template)
+        )
+
+    def _held_back(self, endpoint: InferenceEndpoint, picture: Picture, wanted: Wanted) -> bool:
+        """Whether the running template is kept although the spec has moved on: never while nothing works."""
+        if wanted.deployment is None or endpoint.spec.scaling.rollout == "immediate":
+            return False
+        hash_wanted = wanted.deployment["spec"]["template"]["metadata"]["labels"][
+            names.TEMPLATE_HASH
+        ]
+        behind = picture.workload.template_hash != hash_wanted
+        return behind and picture.workload.replicas > 0 and any(pod.ready for pod in picture.pods)
+
+    async def _scale(
+        self, key: Key, endpoint: InferenceEndpoint, picture: Picture, decision: Decision
+    ) -> tuple[Decision, Picture]:
+        """Carry the decision out; before anything is put to sleep for idleness, ask everybody once more."""
+        if decision.replicas in (None, picture.workload.replicas):
+            return decision, picture
+        if decision.reason is Reason.IDLE:
+            decision, picture = await self._asked_again(key, endpoint, picture)
+        to = decision.replicas
+        if to is None or to == picture.workload.replicas:
+            return decision, picture
+        try:
+            await self._t.objects.scale(*key, to, picture.workload.resource_version)
+        except (Conflict, Missing):
+            return replace(decision, look_again_ms=clock.now_ms() + 50), picture
+        log.info(
+            "%s/%s: %d → %d replicas: %s", *key, picture.workload.replicas, to, decision.message
+        )
+        return decision, replace(picture, workload=replace(picture.workload, replicas=to))
+
+    async def _asked_again(
+        self, key: Key, endpoint: InferenceEndpoint, picture: Picture
+    ) -> tuple[Decision, Picture]:
+        """Decide on what the gateways and the engines say at this very moment."""
+        await self._t.demand.ask()
+        picture = replace(picture, demand=self._t.demand.demand(key))
+        busy = await self._t.engines.busy(picture.pods)
+        now_ms = clock.now_ms()
+        decision = decide(observe.scaling_spec(endpoint), picture.view(), now_ms)
+        if busy and decision.reason is Reason.IDLE:
+            message = f"the engine still runs {busy} requests that no gateway knows of"
+            decision = Decision(Reason.SERVING, message, look_again_ms=now_ms + 1000)
+        return decision, picture
+
+    async def _label_nodes(self, picture: Picture) -> None:
+        for node in picture.plan.newly_ready:
+            label = f"{names.WEIGHTS_NODE_PREFIX}{picture.plan.weights.hash}"
+            await self._t.objects.label_node(node, {label: "ready"})
+
+    async def _write(self, obj: Json, status: Any) -> int | None:
+        """Write the status if it matters now; return when figures that only move are due."""
+        before, after = obj.get("status") or {}, status.to_dict()
+        awake = bool(after.get("cost", {}).get("live"))
+        due = (
+            (epoch_ms(InferenceEndpoint.model_validate(obj).status.cost.as_of) or 0) + self._pace()
+            if awake
+            else None
+        )
+        if not matters(before, after) and (due is None or clock.now_ms() < due):
+            return due
+        patch = patch_between(before, after)
+        if not patch:
+            return due
+        try:
+            written = await self._t.objects.write_status(obj, patch)
+        except (Conflict, Missing):
+            return clock.now_ms() + 50
+        key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
+        if key in self._t.seen.endpoints:
+            self._t.seen.endpoints[key] = written
+        old = InferenceEndpoint.model_validate(obj).status
+        await post_events(self._t.objects, written, old, status, self._t.identity)
+        return clock.now_ms() + self._pace() if awake else None
+
+    def _pace(self) -> int:
+        """The more endpoints are awake, the slower each one's figures move: the sum stays within the write budget."""
+        awake = sum(
+            1
+            for obj in self._t.seen.endpoints.values()
+            if (obj.get("status") or {}).get("replicas")
+        )
+        return min(SLOWEST_STATUS_MS, max(STATUS_MS, awake * 1000 // WRITES_PER_SECOND))

@@ -1,0 +1,132 @@
+"""The cluster as kopf's watches have shown it: objects by endpoint, and what pods can no longer say themselves.
+
+Handlers put objects in; passes take them out. A pod's first Ready is remembered (its own field is rewritten by every
+flap), and a pod that is gone is remembered for ten minutes, so that its bill can be closed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from torpor.controller.instants import ms
+from torpor.controller.pods import pod_seen
+from torpor.domain.observation import PodSeen
+from torpor.manifests import names
+
+Json = dict[str, Any]
+Key = tuple[str, str]
+"""Namespace and name of an endpoint."""
+
+REMEMBER_GONE_MS = 600_000
+
+
+class Seen:
+    """What is known of the cluster. Not thread-safe: it belongs to the event loop."""
+
+    def __init__(self, namespace: str) -> None:
+        """Start knowing nothing; gateways are only those of torpor's own *namespace*."""
+        self._namespace = namespace
+        self.endpoints: dict[Key, Json] = {}
+        self.classes: dict[str, Json] = {}
+        self.nodes: dict[str, Json] = {}
+        self.deployments: dict[Key, Json] = {}
+        self.accounts: dict[Key, Json] = {}
+        self.gateways: dict[str, Json] = {}
+        """Gateway pods by uid."""
+        self._jobs: dict[Key, dict[str, Json]] = defaultdict(dict)
+        self._pods: dict[Key, dict[str, Json]] = defaultdict(dict)
+        self._first_ready: dict[str, int] = {}
+        self._gone: dict[Key, dict[str, PodSeen]] = defaultdict(dict)
+
+    def jobs(self, key: Key) -> list[Json]:
+        """Return the endpoint's prewarm Jobs."""
+        return list(self._jobs.get(key, {}).values())
+
+    def pods_of(self, key: Key, component: str) -> list[Json]:
+        """Return the endpoint's living pods of one component, as objects."""
+        pods = self._pods.get(key, {}).values()
+        return [
+            pod for pod in pods if pod["metadata"]["labels"].get(names.COMPONENT_LABEL) == component
+        ]
+
+    def engine_pods(self, key: Key, now_ms: int) -> list[PodSeen]:
+        """Return the endpoint's engine pods: those that live, and those gone within ten minutes."""
+        gone = self._gone.get(key, {})
+        for uid in [
+            uid for uid, pod in gone.items() if now_ms - (pod.gone_ms or 0) > REMEMBER_GONE_MS
+        ]:
+            del gone[uid]
+            self._first_ready.pop(uid, None)
+        living = (
+            pod_seen(pod, self._first_ready.get(pod["metadata"]["uid"]))
+            for pod in self.pods_of(key, names.COMPONENT_ENGINE)
+        )
+        return [*living, *gone.values()]
+
+    def take_pod(self, pod: Json, deleted: bool, now_ms: int) -> Key | None:
+        """Take in a pod of ours and return the endpoint it concerns; gateways concern none."""
+        metadata = pod["metadata"]
+        labels = metadata.get("labels") or {}
+        if names.ENDPOINT_LABEL not in labels:
+            self._take_gateway(pod, deleted)
+            return None
+        key = (metadata["namespace"], labels[names.ENDPOINT_LABEL])
+        self._remember_ready(pod)
+        if not deleted:
+            self._pods[key][metadata["uid"]] = pod
+            return key
+        self._pods[key].pop(metadata["uid"], None)
+        if labels.get(names.COMPONENT_LABEL) == names.COMPONENT_ENGINE:
+            first = self._first_ready.get(metadata["uid"])
+            self._gone[key][metadata["uid"]] = pod_seen(pod, first, gone_ms=now_ms)
+        return key
+
+    def take_child(self, kind: str, child: Json, deleted: bool) -> Key | None:
+        """Take in a Deployment, Job or ServiceAccount and return the endpoint it concerns."""
+        metadata = child["metadata"]
+        name = (metadata.get("labels") or {}).get(names.ENDPOINT_LABEL)
+        if name is None:
+            return None
+        key = (metadata["namespace"], name)
+        if kind == "Job":
+            shelf: dict[Any, Json] = self._jobs[key]
+            place: Any = metadata["uid"]
+        else:
+            shelf = self.deployments if kind == "Deployment" else self.accounts
+            place = key
+        if deleted:
+            shelf.pop(place, None)
+        else:
+            shelf[place] = child
+        return key
+
+    def forget(self, key: Key) -> None:
+        """Drop an endpoint that is gone; its children leave by their own events."""
+        self.endpoints.pop(key, None)
+        self._gone.pop(key, None)
+
+    def gateway_pods(self) -> Iterator[Json]:
+        """Return the gateway pods that may hold requests: with an address, and not ended."""
+        for pod in self.gateways.values():
+            status = pod.get("status") or {}
+            if status.get("podIP") and status.get("phase") == "Running":
+                yield pod
+
+    def _take_gateway(self, pod: Json, deleted: bool) -> None:
+        uid = pod["metadata"]["uid"]
+        if pod["metadata"]["namespace"] != self._namespace:
+            return  # anybody may label a pod; one elsewhere must not keep endpoints awake by its silence
+        if deleted:
+            self.gateways.pop(uid, None)
+        elif (pod["metadata"].get("labels") or {}).get("app.kubernetes.io/component") == "gateway":
+            self.gateways[uid] = pod
+
+    def _remember_ready(self, pod: Json) -> None:
+        uid = pod["metadata"]["uid"]
+        for condition in (pod.get("status") or {}).get("conditions") or ():
+            if condition["type"] == "Ready" and condition["status"] == "True":
+                instant = ms(condition.get("lastTransitionTime"))
+                if instant is not None:
+                    self._first_ready.setdefault(uid, instant)

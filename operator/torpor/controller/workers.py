@@ -1,0 +1,80 @@
+"""One worker per endpoint: passes never overlap, and a touched worker runs once however often it was touched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from torpor import clock
+from torpor.controller.seen import Key
+from torpor.errors import TorporError, Waiting
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = (0.5, 30.0)
+"""First and longest pause after a pass that failed; doubling."""
+QUIET_SECONDS = 300.0
+"""Longest time without a pass: what no event told is found then."""
+
+Pass = Callable[[Key], Awaitable[int | None]]
+
+
+class Workers:
+    """Sleeps until an endpoint is touched or wants to be looked at again, then runs its pass."""
+
+    def __init__(self, run: Pass) -> None:
+        """Run passes with *run*, which returns when to look again (epoch ms) or None."""
+        self._run = run
+        self._wake: dict[Key, asyncio.Event] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+
+    def touch(self, key: Key) -> None:
+        """Say that something about the endpoint changed; its pass runs soon."""
+        if key not in self._tasks:
+            self._wake[key] = asyncio.Event()
+            self._tasks[key] = asyncio.create_task(
+                self._work(key), name=f"endpoint {'/'.join(key)}"
+            )
+        self._wake[key].set()
+
+    def drop(self, key: Key) -> None:
+        """End the worker of an endpoint that is gone."""
+        self._wake.pop(key, None)
+        task = self._tasks.pop(key, None)
+        if task is not None:
+            task.cancel()
+
+    async def stop(self) -> None:
+        """End all workers and wait for them."""
+        tasks = list(self._tasks.values())
+        for key in list(self._tasks):
+            self.drop(key)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, key: Key) -> None:
+        event, pause = self._wake[key], PAUSE_SECONDS[0]
+        while True:
+            event.clear()
+            try:
+                again_ms = await self._run(key)
+                wait, pause = _seconds_until(again_ms), PAUSE_SECONDS[0]
+            except Waiting as error:
+                log.info("%s/%s waits: %s", *key, error.message)
+                wait = error.after.total_seconds() or 0.05
+            except TorporError as error:
+                log.warning("%s/%s: %s", *key, error.message)
+                wait, pause = pause, min(2 * pause, PAUSE_SECONDS[1])
+            except Exception:
+                log.exception("%s/%s: the pass failed; it runs again in %g s", *key, pause)
+                wait, pause = pause, min(2 * pause, PAUSE_SECONDS[1])
+            try:
+                await asyncio.wait_for(event.wait(), wait)
+            except TimeoutError:
+                continue
+
+
+def _seconds_until(at_ms: int | None) -> float:
+    if at_ms is None:
+        return QUIET_SECONDS
+    return min(QUIET_SECONDS, max(0.0, (at_ms - clock.now_ms()) / 1000))

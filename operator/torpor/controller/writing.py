@@ -1,0 +1,103 @@
+"""Write the status: one patch per pass, only when something changed, and Events for what people should notice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torpor import clock
+from torpor.api.conditions import Condition, ConditionType, Reason
+from torpor.api.quantities import format_timestamp
+from torpor.api.status import EndpointStatus
+from torpor.cluster.objects import Objects
+from torpor.manifests import names
+
+Json = dict[str, Any]
+
+_MOVING = ("cost", "keepAlive", "tokens")
+"""Parts of the status that move by themselves while an endpoint is awake; written at a slower, regular pace."""
+_WARN = frozenset({"False"})
+
+
+def patch_between(before: Json, after: Json) -> Json:
+    """Return the merge patch that turns *before* into *after*: null for what is to be removed."""
+    patch: Json = {}
+    for key in before.keys() | after.keys():
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            patch[key] = patch_between(old, new)
+        else:
+            patch[key] = new
+    return patch
+
+
+def matters(before: Json, after: Json) -> bool:
+    """Whether the change is worth a write now: anything but figures that move by themselves with time."""
+    if _still(before) != _still(after):
+        return True
+    return _edges(before) != _edges(after)
+
+
+def _still(status: Json) -> Json:
+    return {key: value for key, value in status.items() if key not in _MOVING and key != "asOf"}
+
+
+def _edges(status: Json) -> Json:
+    """The facts of the meter: pods that came or went, first readiness, ends, the rate; not what time alone adds."""
+    cost = status.get("cost") or {}
+    facts = ("uid", "startMs", "firstReadyMs", "deletedMs", "finishedMs")
+    return {
+        "live": [{fact: pod.get(fact) for fact in facts} for pod in cost.get("live") or ()],
+        "rows": [row.get("priceId") for row in cost.get("rows") or ()],
+        "rate": cost.get("perHour"),
+        "closed": [pod.get("uid") for pod in cost.get("closed") or ()],
+    }
+
+
+async def post_events(
+    objects: Objects, endpoint: Json, before: EndpointStatus, after: EndpointStatus, who: str
+) -> None:
+    """Post an Event for each condition among Ready and Awake whose reason changed."""
+    for kind in (ConditionType.READY, ConditionType.AWAKE):
+        old, new = before.condition(kind.value), after.condition(kind.value)
+        if new is None or (
+            old is not None and (old.status, old.reason) == (new.status, new.reason)
+        ):
+            continue
+        if (
+            new.reason == Reason.CAN_ANSWER
+            and old is not None
+            and old.reason == Reason.CHECKING_WEIGHTS
+        ):
+            new = new.model_copy(update={"message": "weights checked; the endpoint will answer"})
+        await objects.create(_event(endpoint, kind, new, who), names.FIELD_MANAGER)
+
+
+def _event(endpoint: Json, kind: ConditionType, condition: Condition, who: str) -> Json:
+    metadata = endpoint["metadata"]
+    now = clock.now()
+    mark = names.digest(metadata["uid"], condition.reason, now.isoformat(), length=16)
+    bad = kind is ConditionType.READY and condition.status in _WARN
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{metadata['name']}.{mark}", "namespace": metadata["namespace"]},
+        "involvedObject": {
+            "apiVersion": names.API_VERSION,
+            "kind": names.ENDPOINT_KIND,
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
+        },
+        "type": "Warning" if bad else "Normal",
+        "reason": condition.reason,
+        "message": condition.message or condition.reason,
+        "source": {"component": "torpor"},
+        "reportingComponent": "torpor.dev/controller",
+        "reportingInstance": who,
+        "firstTimestamp": format_timestamp(now),
+        "lastTimestamp": format_timestamp(now),
+        "count": 1,
+    }

@@ -1,0 +1,1 @@
+"""The judgement: every decision torpor makes, as pure functions of plain values."""

@@ -1,0 +1,278 @@
+"""What to fetch: a bucket's listing and what is on the node already → a plan, or the reason why there is none.
+
+Two listings that hash alike hold the same bytes, so the hash is the name of the copy on the node and two
+endpoints on one checkpoint share it. The order of the parts is the order of the plan: small files first, so
+that an engine's configuration is there early, then each shard from front to back.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
+"""A checkpoint has at least one file that ends so, beside its `config.json`."""
+
+OWN_FOLDER = ".torpor/"
+"""Marker and manifest live here; objects of that name in a bucket are not part of the model."""
+
+MOST_FILES = 20_000
+"""More objects than any checkpoint has: such a prefix is a whole bucket given by mistake."""
+
+
+class FetchReason(StrEnum):
+    """Why weights cannot be on the node. The values are members of `torpor.api.conditions.Reason`."""
+
+    ACCESS_DENIED = "WeightsAccessDenied"
+    """The store knows the request but refuses it: wrong key, wrong secret, no permission, clock."""
+    BUCKET_NOT_FOUND = "WeightsBucketNotFound"
+    """The store has no bucket of that name."""
+    EMPTY = "WeightsEmpty"
+    """The bucket is there, but nothing lies under the prefix."""
+    NOT_A_CHECKPOINT = "WeightsNotACheckpoint"
+    """Something lies there that no engine can load."""
+    CORRUPT = "WeightsCorrupt"
+    """Truncated, wrong checksum, or a header that does not describe its file."""
+    TLS_UNTRUSTED = "WeightsTLSUntrusted"
+    """The store's certificate is not signed by an authority that is trusted."""
+    UNREACHABLE = "WeightsUnreachable"
+    """No connection, no answer, or an answer that is not S3."""
+    WRONG_REGION = "WeightsWrongRegion"
+    """The bucket lives in another region than the one signed for."""
+    TOO_LARGE = "WeightsTooLarge"
+    """More bytes than the cache's budget or the disk holds."""
+    CHANGED = "WeightsChanged"
+    """The objects were replaced since they were listed."""
+    INTERNAL = "WeightsInternal"
+    """Anything else: the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no plan, in one sentence, and whether waiting alone can change it."""
+
+    reason: FetchReason
+    message: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RemoteFile:
+    """One object of the checkpoint: key relative to the prefix, bytes, and ETag without quotes."""
+
+    key: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One range of one file, moved by one request."""
+
+    key: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPlan:
+    """Everything to move, in the order of moving. `hit`: nothing, the node has it."""
+
+    hash: str
+    files: tuple[RemoteFile, ...]
+    parts: tuple[Part, ...]
+    hit: bool
+
+    @property
+    def total_bytes(self) -> int:
+        """Sum of the files' sizes, whether they are to be moved or not."""
+        return sum(file.size for file in self.files)
+
+
+def checkpoint_files(listing: Iterable[RemoteFile]) -> tuple[RemoteFile, ...]:
+    """Leave out what is no file: folder marks (keys that end in a slash) and torpor's own folder."""
+    return tuple(
+        sorted(
+            file
+            for file in listing
+            if file.key and not file.key.endswith("/") and not file.key.startswith(OWN_FOLDER)
+        )
+    )
+
+
+def listing_hash(files: Iterable[RemoteFile]) -> str:
+    r"""Name the content: sha256 over the sorted lines `key \0 size \0 etag \n`, first 128 bits in hex."""
+    lines = sorted(f"{file.key}\0{file.size}\0{file.etag}\n".encode() for file in files)
+    return hashlib.sha256(b"".join(lines)).hexdigest()[:32]
+
+
+def plan_fetch(
+    files: Sequence[RemoteFile], on_node: dict[str, int] | None, part_bytes: int
+) -> FetchPlan:
+    """Cut the files into parts of at most `part_bytes`, small files first.
+
+    Args:
+        files: the checkpoint, as `checkpoint_files` gives it.
+        on_node: size by key of the complete copy that the node has under this hash, None without one. A
+            copy that lacks a file, or has one of another size, is no copy: everything is moved again.
+        part_bytes: most bytes of one part.
+    """
+    ordered = tuple(sorted(files, key=lambda file: (file.size > part_bytes, file.key)))
+    hit = on_node is not None and on_node == {file.key: file.size for file in files}
+    parts = () if hit else tuple(part for file in ordered for part in cut(file, part_bytes))
+    return FetchPlan(hash=listing_hash(files), files=ordered, parts=parts, hit=hit)
+
+
+def cut(file: RemoteFile, part_bytes: int) -> tuple[Part, ...]:
+    """Cut one file; an empty file has no parts."""
+    return tuple(
+        Part(file.key, offset, min(part_bytes, file.size - offset))
+        for offset in range(0, file.size, part_bytes)
+    )
+
+
+def refuse_listing(source: str, files: Sequence[RemoteFile]) -> Refusal | None:
+    """Say why these files are not a checkpoint that an engine can load; None when they are."""
+    if not files:
+        return Refusal(
+            FetchReason.EMPTY,
+            f"{source} holds no object; upload the checkpoint or correct spec.model.source",
+        )
+    return (
+        _refuse_amount(source, files)
+        or _refuse_names(source, files)
+        or _refuse_kind(source, files)
+        or _refuse_etags(source, files)
+    )
+
+
+def _refuse_amount(source: str, files: Sequence[RemoteFile]) -> Refusal | None:
+    if len(files) <= MOST_FILES:
+        return None
+    return Refusal(
+        FetchReason.NOT_A_CHECKPOINT,
+        f"{source} holds more than {MOST_FILES} objects; spec.model.source must name the folder of one model",
+    )
+
+
+def _refuse_names(source: str, files: Sequence[RemoteFile]) -> Refusal | None:
+    """Refuse keys that would leave the folder or that a file system cannot hold side by side."""
+    keys = {file.key for file in files}
+    for key in sorted(keys):
+        segments = key.split("/")
+        folders = ("/".join(segments[:depth]) for depth in range(1, len(segments)))
+        if (
+            "\0" in key
+            or any(segment in ("", ".", "..") for segment in segments)
+            or any(len(segment.encode()) > 255 for segment in segments)
+            or any(folder in keys for folder in folders)
+        ):
+            return Refusal(
+                FetchReason.NOT_A_CHECKPOINT,
+                f"{source} holds the key {key[:200]!r}, which cannot be a file beside the others; remove it",
+            )
+    return None
+
+
+def _refuse_kind(source: str, files: Sequence[RemoteFile]) -> Refusal | None:
+    keys = [file.key for file in files]
+    if "config.json" not in keys:
+        nested = sorted(key for key in keys if key.endswith("/config.json"))
+        hint = f"; there is one at {source}{nested[0]}" if nested else ""
+        return Refusal(
+            FetchReason.NOT_A_CHECKPOINT,
+            f"{source} is not a checkpoint: its {len(keys)} objects include no config.json{hint}",
+        )
+    if not any(key.endswith(WEIGHT_SUFFIXES) and "/" not in key for key in keys):
+        return Refusal(
+            FetchReason.NOT_A_CHECKPOINT,
+            f"{source} is not a checkpoint: beside config.json there is no file that ends in "
+            + ", ".join(WEIGHT_SUFFIXES),
+        )
+    return None
+
+
+def _refuse_etags(source: str, files: Sequence[RemoteFile]) -> Refusal | None:
+    """Without an ETag a replaced object cannot be told from the listed one."""
+    for file in files:
+        if not file.etag:
+            return Refusal(
+                FetchReason.NOT_A_CHECKPOINT,
+                f"the store lists {source}{file.key} without an ETag, so its content cannot be pinned",
+            )
+    return None
+
+
+def refuse_config(source: str, text: bytes) -> Refusal | None:
+    """Refuse a `config.json` that no engine can read."""
+    if isinstance(_parse_json(text), dict):
+        return None
+    return Refusal(FetchReason.CORRUPT, f"{source}config.json is not a JSON object")
+
+
+def refuse_index(source: str, index: str, text: bytes, keys: set[str]) -> Refusal | None:
+    """Refuse an index (`model.safetensors.index.json`) that names shards which are not there."""
+    parsed = _parse_json(text)
+    weight_map = parsed.get("weight_map") if isinstance(parsed, dict) else None
+    if not isinstance(weight_map, dict):
+        return Refusal(FetchReason.CORRUPT, f"{source}{index} has no weight_map")
+    named = {str(shard) for shard in weight_map.values()}
+    missing = sorted(named - keys)
+    if not missing:
+        return None
+    return Refusal(
+        FetchReason.CORRUPT,
+        f"{source}{index} names {len(named)} files, of which {len(missing)} are missing, first {missing[0]!r}",
+    )
+
+
+def refuse_size(
+    source: str, need_bytes: int, budget_bytes: int, used_bytes: int, free_bytes: int | None
+) -> Refusal | None:
+    """Refuse what does not fit, before the first byte.
+
+    Args:
+        source: what is to be fetched, for the message.
+        need_bytes: bytes of the whole checkpoint.
+        budget_bytes: most that the cache may hold; 0 for no limit but the disk.
+        used_bytes: what the cache holds of other models, those under way included.
+        free_bytes: what the disk has left; None where that is not known.
+    """
+    need = format_bytes(need_bytes)
+    if budget_bytes and need_bytes > budget_bytes:
+        return Refusal(
+            FetchReason.TOO_LARGE,
+            f"{source} has {need}, the cache budget of a node is {format_bytes(budget_bytes)}",
+        )
+    if budget_bytes and need_bytes + used_bytes > budget_bytes:
+        return Refusal(
+            FetchReason.TOO_LARGE,
+            f"{source} has {need}, but other models use {format_bytes(used_bytes)} of the node's "
+            f"cache budget of {format_bytes(budget_bytes)}",
+            retryable=True,
+        )
+    if free_bytes is not None and need_bytes > free_bytes:
+        return Refusal(
+            FetchReason.TOO_LARGE,
+            f"{source} has {need}, but the node's cache disk has {format_bytes(free_bytes)} free",
+            retryable=True,
+        )
+    return None
+
+
+def format_bytes(count: int) -> str:
+    """Say a number of bytes as people do: `14.9 GiB`."""
+    amount = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{count} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def _parse_json(text: bytes) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -1,0 +1,50 @@
+"""Money appears only here: integer GPU-ms × integer micro-prices become decimal strings, once, for display.
+
+Rounding is half-even; amounts have 6 decimal places, rates per second 10, per hour 6, per million tokens 4
+(cost-policy §2.1). None stays None: an unknown price is never shown as 0.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+MICRO = Decimal(1_000_000)
+MS_PER_HOUR = Decimal(3_600_000)
+SECONDS_PER_HOUR = Decimal(3600)
+
+
+def amount(micro_ms: int | None) -> str | None:
+    """Return an amount of money from micro-units × ms per hour, 6 decimal places."""
+    return None if micro_ms is None else _text(Decimal(micro_ms) / MS_PER_HOUR / MICRO, 6)
+
+
+def per_hour(micro_per_hour: int | None) -> str | None:
+    """Return a rate per hour, 6 decimal places at most."""
+    return None if micro_per_hour is None else _text(Decimal(micro_per_hour) / MICRO, 6)
+
+
+def per_second(micro_per_hour: int | None) -> str | None:
+    """Return a rate per second, 10 decimal places at most."""
+    return (
+        None
+        if micro_per_hour is None
+        else _text(Decimal(micro_per_hour) / MICRO / SECONDS_PER_HOUR, 10)
+    )
+
+
+def per_million_tokens(micro_ms: int | None, tokens: int) -> str | None:
+    """Return all of the cost per million tokens delivered, 4 decimal places; None while there are no tokens."""
+    if micro_ms is None or tokens <= 0:
+        return None
+    return _text(Decimal(micro_ms) / MS_PER_HOUR / tokens, 4)
+
+
+def micro(price: Decimal | None) -> int | None:
+    """Return a price per hour as integer micro-units (half-even), None if there is none."""
+    return None if price is None else int((price * MICRO).to_integral_value(ROUND_HALF_EVEN))
+
+
+def _text(value: Decimal, places: int) -> str:
+    rounded = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
+    text = f"{rounded:f}".rstrip("0").rstrip(".")
+    return "0" if text in ("", "-0", "-") else text

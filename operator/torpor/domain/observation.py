@@ -1,0 +1,177 @@
+"""What decisions may look at: plain, frozen values gathered once per pass.
+
+All instants are integer milliseconds since the epoch (UTC), all durations say their unit in their name. Nothing here
+reads anything; `torpor.controller.observe` fills it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why something cannot work, in the words that the user will read.
+
+    `retryable` says whether waiting may heal it (a wrong key can be corrected, an invalid spec cannot by itself).
+    """
+
+    reason: str
+    message: str
+    retryable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PodSeen:
+    """One engine pod: identity, the timestamps that money is counted by, and what is wrong with it."""
+
+    uid: str
+    name: str
+    gpus: int
+    gpu_class: str
+    node: str | None = None
+    ip: str | None = None
+    template_hash: str = ""
+    created_ms: int = 0
+    scheduled_ms: int | None = None
+    ready: bool = False
+    first_ready_ms: int | None = None
+    deleted_ms: int | None = None
+    """When its deletion was asked for (deletionTimestamp less its grace period)."""
+    finished_ms: int | None = None
+    """Last `finishedAt` of its containers, once every container has terminated for good."""
+    gone_ms: int | None = None
+    """When somebody saw the object leave the API server."""
+    restarts: int = 0
+    fault: Fault | None = None
+    unschedulable: str | None = None
+    """The scheduler's own message while it finds no node."""
+    weights_done_ms: int | None = None
+    image_pulled_ms: int | None = None
+    engine_started_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Cumulative token counts of one source."""
+
+    prompt: int = 0
+    completion: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WakeReport:
+    """One wake as the gateway that wrote `replicas` saw it; epoch ms, None for what has not happened."""
+
+    at_ms: int
+    patched_ms: int | None = None
+    pod_seen_ms: int | None = None
+    healthy_ms: int | None = None
+    first_byte_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayReport:
+    """What one gateway says of one endpoint at `as_of_ms`."""
+
+    gateway: str
+    as_of_ms: int
+    started_ms: int
+    waiting: int = 0
+    in_flight: int = 0
+    last_byte_ms: int | None = None
+    tokens: Tokens = Tokens()
+    wakes: tuple[WakeReport, ...] = ()
+    pods: tuple[PodSeen, ...] = ()
+    """Engine pods as this gateway watched them, those gone within ten minutes included."""
+    busy: dict[str, tuple[tuple[int, int | None], ...]] = field(
+        default_factory=dict[str, tuple[tuple[int, int | None], ...]]
+    )
+    """Pod uid → merged intervals [start, end) with requests in flight; an open one ends with None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What all gateways together say of one endpoint.
+
+    `unreachable` names gateways that exist but did not answer: while there is one, nobody knows that the endpoint is
+    idle, and unknown never sleeps.
+    """
+
+    reports: tuple[GatewayReport, ...] = ()
+    unreachable: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """Whether every gateway that exists has answered; before the first is even heard of, nobody has."""
+        return bool(self.reports) and not self.unreachable
+
+    @property
+    def waiting(self) -> int:
+        """Requests held in waiting rooms, all gateways together."""
+        return sum(r.waiting for r in self.reports)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being answered by an engine, all gateways together."""
+        return sum(r.in_flight for r in self.reports)
+
+    @property
+    def last_byte_ms(self) -> int | None:
+        """When the last byte of the last response passed any gateway; None if none ever did."""
+        return max(
+            (r.last_byte_ms for r in self.reports if r.last_byte_ms is not None), default=None
+        )
+
+    @property
+    def as_of_ms(self) -> int | None:
+        """The instant up to which all answers are complete: the oldest report's."""
+        return min((r.as_of_ms for r in self.reports), default=None)
+
+    def busy(self, uid: str) -> list[tuple[int, int | None]]:
+        """Return the busy intervals of pod *uid* from every gateway, unmerged.
+
+        What a gateway that no longer answers had open is known up to its last word and no further.
+        """
+        return [
+            (start, report.as_of_ms if end is None and report.gateway in self.unreachable else end)
+            for report in self.reports
+            for start, end in report.busy.get(uid, ())
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The Deployment as it stands: what was asked for and what runs."""
+
+    exists: bool = False
+    replicas: int = 0
+    resource_version: str = ""
+    template_hash: str = ""
+
+
+def combined(pods: Iterable[PodSeen], demand: Demand) -> tuple[PodSeen, ...]:
+    """Return the controller's pods completed by what the gateways remember of them.
+
+    A controller that was dead has missed a pod's first Ready, its end, or the whole pod; every gateway watches engine
+    pods too and remembers them for ten minutes after they are gone.
+    """
+    known = {pod.uid: pod for pod in pods}
+    for report in demand.reports:
+        for told in report.pods:
+            mine = known.get(told.uid)
+            known[told.uid] = told if mine is None else _completed(mine, told)
+    return tuple(known.values())
+
+
+def _completed(mine: PodSeen, told: PodSeen) -> PodSeen:
+    firsts = [ms for ms in (mine.first_ready_ms, told.first_ready_ms) if ms is not None]
+    return replace(
+        mine,
+        scheduled_ms=told.scheduled_ms if mine.scheduled_ms is None else mine.scheduled_ms,
+        first_ready_ms=min(firsts, default=None),
+        deleted_ms=told.deleted_ms if mine.deleted_ms is None else mine.deleted_ms,
+        finished_ms=told.finished_ms if mine.finished_ms is None else mine.finished_ms,
+        gone_ms=told.gone_ms if mine.gone_ms is None else mine.gone_ms,
+    )

@@ -1,0 +1,53 @@
+"""The sentences a waiting room refuses with: which limit, which number, and what is still missing."""
+
+from __future__ import annotations
+
+from torpor.domain.waitroom import Refusal, Terms, Willing
+
+BUSY_RETRY_AFTER = 5.0
+"""Seconds a client is told to stay away: about the time in which a warm engine ends a few answers."""
+
+
+def fullness(terms: Terms, waiting: int, waiting_bytes: int, size: int) -> Refusal | None:
+    """Return why one more request of *size* bytes may not wait, or None if it may."""
+    if waiting >= terms.max_waiting:
+        limit = (
+            f"{waiting} requests wait already, the limit is {terms.max_waiting} (queue.maxRequests)"
+        )
+    elif waiting_bytes + size > terms.max_waiting_bytes:
+        limit = (
+            f"{waiting_bytes} bytes wait already and this request has {size}, "
+            f"the limit is {terms.max_waiting_bytes} together (queue.maxBytes)"
+        )
+    else:
+        return None
+    return Refusal(429, "queue_full", f"{terms.name} is busy: {limit}", BUSY_RETRY_AFTER)
+
+
+def lateness(
+    terms: Terms, *, replicas: int | None, in_flight: int, serving: bool, trouble: str
+) -> Refusal:
+    """Return what a request is told that waited for as long as it may, with what it was waiting for."""
+    if serving:
+        state = f"its pods are busy with {in_flight} requests"
+    elif trouble:
+        state = f"waking it failed: {trouble}"
+    elif terms.willing is Willing.UNKNOWN:
+        state = "whether it can be woken is not known yet"
+    elif replicas is None:
+        state = "its Deployment does not exist"
+    else:
+        state = f"none of its {replicas} replicas answers yet"
+    message = f"{terms.name} had no room within {terms.max_wait:g} s (queue.maxWait): {state}"
+    return Refusal(504, "wait_timeout", message, BUSY_RETRY_AFTER)
+
+
+def removal(terms: Terms) -> Refusal:
+    """Return what those are told who waited for an endpoint that was deleted."""
+    message = f"{terms.name} was deleted while the request waited"
+    return Refusal(404, "model_not_found", message)
+
+
+def denial(terms: Terms, trouble: str) -> Refusal:
+    """Return what those are told whose wake the API server forbids."""
+    return Refusal(503, "WakeDenied", f"{terms.name} cannot be woken: {trouble}")

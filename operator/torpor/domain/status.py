@@ -1,0 +1,179 @@
+"""What the user reads: conditions, columns and figures, composed once per pass from the decisions.
+
+`Ready` means that a request will be answered, asleep included; `Awake` says what runs, and its reason is STATE.
+`Reconciling` and `Stalled` are there only while true, so that kstatus, `kubectl wait`, Flux and Argo CD read it right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from torpor.api.conditions import Condition, ConditionStatus, ConditionType, Reason
+from torpor.domain.failing import Failure
+from torpor.domain.observation import Fault, PodSeen
+from torpor.domain.placement import Placement
+from torpor.domain.prewarming import WeightsPlan
+from torpor.domain.scaling import Decision
+
+_HELD_BACK = "a change of the spec waits until the endpoint is idle (scaling.rollout: whenIdle)"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one pass found and decided."""
+
+    decision: Decision
+    placement: Placement
+    plan: WeightsPlan
+    pods: tuple[PodSeen, ...]
+    fault: Fault | None = None
+    failure: Failure | None = None
+    suspended: bool = False
+    held_back: bool = False
+    """The Deployment's template is behind the spec on purpose: it is replaced when the endpoint is idle."""
+    deployed: bool = False
+
+
+def conditions(
+    outcome: Outcome, before: Iterable[Condition], generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """Return the endpoint's conditions; a transition time moves only when the status changes."""
+    previous = {condition.type: condition for condition in before}
+    wanted = [
+        (ConditionType.READY, *_ready(outcome)),
+        (ConditionType.AWAKE, *_awake(outcome)),
+        (ConditionType.PLACED, *_placed(outcome.placement)),
+        (ConditionType.WEIGHTS_READY, *_weights(outcome.plan)),
+        *_abnormal(outcome),
+    ]
+    return tuple(
+        _kept(previous.get(kind.value), kind, status, reason, message, generation, now)
+        for kind, status, reason, message in wanted
+    )
+
+
+def _ready(outcome: Outcome) -> tuple[ConditionStatus, str, str]:
+    """1 something runs → yes; 2 suspended, 3 a fault → no; 4 weights unchecked → unknown; 5 asleep → yes."""
+    ready = sum(pod.ready and pod.gone_ms is None for pod in outcome.pods)
+    fault = outcome.fault
+    if ready and not outcome.suspended:
+        return "True", Reason.CAN_ANSWER, f"{ready} replicas answer; {outcome.decision.message}"
+    if outcome.suspended:
+        return (
+            "False",
+            Reason.SUSPENDED,
+            "suspended by spec.scaling.suspend; set it to false to answer again",
+        )
+    if fault is not None:
+        return "False", fault.reason, fault.message + _when_again(outcome.failure)
+    if not outcome.plan.weights.hash or not outcome.deployed:
+        return (
+            "Unknown",
+            Reason.CHECKING_WEIGHTS,
+            "credentials and listing of the weights are being checked on a CPU",
+        )
+    last = outcome.failure
+    warned = f"; the last wake failed ({last.reason}): {last.message}" if last is not None else ""
+    return "True", Reason.CAN_ANSWER, f"{outcome.decision.message}{warned}"
+
+
+def _when_again(failure: Failure | None) -> str:
+    if failure is None:
+        return ""
+    seconds = (failure.retry_at_ms - failure.at_ms) // 1000
+    return f" (failure {failure.count} in a row; the next wake may be tried {seconds} s after it)"
+
+
+def _awake(outcome: Outcome) -> tuple[ConditionStatus, str, str]:
+    living = [pod for pod in outcome.pods if pod.gone_ms is None]
+    serving = [pod for pod in living if pod.deleted_ms is None]
+    reason, message = outcome.decision.reason, outcome.decision.message
+    if any(pod.ready for pod in serving):
+        return "True", reason, message
+    if living and not serving:
+        names = ", ".join(pod.name for pod in living[:3])
+        return (
+            "False",
+            Reason.DRAINING,
+            f"{names} ends; the GPU is given back when its last container has",
+        )
+    if serving or reason is Reason.WARMING_UP:
+        return "Unknown", reason, message
+    return "False", reason, message
+
+
+def _placed(placement: Placement) -> tuple[ConditionStatus, str, str]:
+    if placement.fault is not None:
+        return "False", placement.fault.reason, placement.fault.message
+    chosen = placement.gpu_class
+    if chosen is None:
+        return "Unknown", Reason.CHECKING_WEIGHTS, "the size of the weights is not known yet"
+    if chosen.micro_per_hour is None:
+        return (
+            "True",
+            Reason.PRICE_UNKNOWN,
+            f"GPUClass {chosen.name} has no price: cost figures stay empty",
+        )
+    count = len(placement.nodes)
+    return "True", Reason.PLACED_ON_CLASS, f"{placement.gpus} × {chosen.name}, {count} nodes match"
+
+
+def _weights(plan: WeightsPlan) -> tuple[ConditionStatus, str, str]:
+    if plan.fault is not None:
+        return "False", plan.fault.reason, plan.fault.message
+    if not plan.weights.hash:
+        return (
+            "Unknown",
+            Reason.CHECKING_WEIGHTS,
+            "credentials and listing are being checked on a CPU",
+        )
+    ready, wanted = len(plan.nodes_ready), len(plan.nodes_wanted)
+    size = f"{plan.weights.bytes / 1e9:.2f} GB in {plan.weights.files} files"
+    if not wanted:
+        return "True", Reason.WEIGHTS_LISTED, f"{size}; fetched when the endpoint wakes"
+    if ready < wanted:
+        return (
+            "False",
+            Reason.WEIGHTS_FETCHING,
+            f"{size}, on {ready} of {wanted} nodes; the others are downloading",
+        )
+    return (
+        "True",
+        Reason.WEIGHTS_ON_NODES,
+        f"{size}, on {ready} of {wanted} nodes, verified by {plan.weights.verified or 'the node'}",
+    )
+
+
+def _abnormal(outcome: Outcome) -> list[tuple[ConditionType, ConditionStatus, str, str]]:
+    fault = outcome.fault
+    if fault is not None and not fault.retryable:
+        return [(ConditionType.STALLED, "True", Reason.WAITING_FOR_CHANGE, fault.message)]
+    if outcome.held_back:
+        return [(ConditionType.RECONCILING, "True", Reason.PROGRESSING, _HELD_BACK)]
+    if fault is None and (not outcome.plan.weights.hash or not outcome.deployed):
+        return [
+            (ConditionType.RECONCILING, "True", Reason.PROGRESSING, "the weights are being checked")
+        ]
+    return []
+
+
+def _kept(
+    previous: Condition | None,
+    kind: ConditionType,
+    status: ConditionStatus,
+    reason: str,
+    message: str,
+    generation: int,
+    now: datetime,
+) -> Condition:
+    same = previous is not None and previous.status == status
+    return Condition(
+        type=kind.value,
+        status=status,
+        reason=str(reason),
+        message=message[:1024],
+        last_transition_time=previous.last_transition_time if same and previous else now,
+        observed_generation=generation,
+    )

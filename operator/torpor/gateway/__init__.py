@@ -1,0 +1,1 @@
+"""The door: an OpenAI-compatible address that answers for endpoints that sleep, too."""

@@ -1,0 +1,163 @@
+"""The public port: which path means what, and the whole chain that a request goes through."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+from aiohttp import web
+
+from torpor.domain.waitroom import Refusal
+from torpor.gateway import openai
+from torpor.gateway.asking import read_ask
+from torpor.gateway.directory import read_digest
+from torpor.gateway.exchange import Exchange
+from torpor.gateway.hall import Hall
+from torpor.gateway.replies import JSON, send_refusal
+from torpor.gateway.tally import CLIENT_LEFT
+from torpor.gateway.upstream import Upstream
+from torpor.settings.programs import GatewaySettings
+
+log = logging.getLogger(__name__)
+
+MODEL_PATHS = frozenset(
+    {
+        "/classify",
+        "/detokenize",
+        "/pooling",
+        "/rerank",
+        "/score",
+        "/tokenize",
+        "/v1/audio/speech",
+        "/v1/audio/transcriptions",
+        "/v1/audio/translations",
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/images/edits",
+        "/v1/images/generations",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/v1/rerank",
+        "/v1/responses",
+        "/v1/score",
+        "/v2/rerank",
+    }
+)
+"""Paths that name a model in their body and are passed on to its engine."""
+MODELS = "/v1/models"
+
+
+class Door:
+    """Answers every request on the public port."""
+
+    def __init__(self, hall: Hall, upstream: Upstream, settings: GatewaySettings) -> None:
+        """Stand open; `closing` asks clients to come back on another connection."""
+        self.closing = False
+        self.active = 0
+        self.held_bytes = 0
+        self._hall = hall
+        self._upstream = upstream
+        self._settings = settings
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Return the response to one request, whatever happens."""
+        self.active += 1
+        try:
+            return await self._answer(request)
+        except ConnectionError:
+            return web.Response(status=CLIENT_LEFT)  # nobody reads it
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            bug = Refusal(500, "internal_error", "the gateway failed; its log says why")
+            return await send_refusal(request, bug, closing=True)
+        finally:
+            self.active -= 1
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        if path in MODEL_PATHS:
+            if request.method == "POST":
+                return await self._ask(request, path)
+            return await self._refuse(request, 405, "method_not_allowed", f"{path} takes only POST")
+        if request.method == "GET":
+            if path == MODELS or path.startswith(MODELS + "/"):
+                return await self._list(request, path[len(MODELS) + 1 :])
+            if path == "/health":
+                return web.Response()
+        words = f"There is no {request.method} {path} here; {MODELS} lists the models"
+        return await self._refuse(request, 404, "unknown_url", words)
+
+    async def _ask(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        """Take a request that names a model through the chain: body, model, key, waiting room, engine."""
+        body = await self._read(request)
+        if isinstance(body, Refusal):
+            return await send_refusal(request, body, closing=True)
+        ask = read_ask(path, request.headers.get("Content-Type", ""), body)
+        if isinstance(ask, Refusal):
+            return await send_refusal(request, ask, self.closing)
+        digest = read_digest(request.headers.get("Authorization"))
+        entry = self._hall.directory.resolve(ask.model, digest)
+        if isinstance(entry, Refusal):
+            return await send_refusal(request, entry, self.closing)
+        if self.held_bytes + len(body) > self._settings.max_held_bytes:
+            return await send_refusal(request, self._overfull(len(body)), self.closing)
+        desk = self._hall.desk(entry)
+        self.held_bytes += len(body)
+        try:
+            exchange = Exchange(
+                request, ask, desk, self._upstream, self._settings, closing=self.closing
+            )
+            return await exchange.run()
+        finally:
+            self.held_bytes -= len(body)
+
+    async def _read(self, request: web.BaseRequest) -> bytes | Refusal:
+        """Return the body, which must be known before its model is; bounded in bytes and in time."""
+        limit, content = self._settings.max_body_bytes, request.content
+        too_large = Refusal(413, "body_too_large", f"The body has more than {limit} bytes")
+        if (request.content_length or 0) > limit:
+            return too_large
+        if content.is_eof():
+            return content.read_nowait(-1) or b""
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._settings.body_timeout):
+                while part := await content.readany():
+                    size += len(part)
+                    if size > limit:
+                        return too_large
+                    parts.append(part)
+        except TimeoutError:
+            seconds = self._settings.body_timeout
+            return Refusal(408, "body_timeout", f"The body did not arrive within {seconds:g} s")
+        except web.RequestPayloadError as error:
+            return Refusal(400, "invalid_body", f"The body cannot be read: {error}")
+        return b"".join(parts)
+
+    async def _list(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
+        """Answer `/v1/models`, which never wakes anything and tells only what the key may use."""
+        digest = read_digest(request.headers.get("Authorization"))
+        if not name:
+            answer = openai.model_list(self._hall.directory.listing(digest))
+            return web.Response(text=json.dumps(answer), content_type=JSON)
+        entry = self._hall.directory.resolve(name, digest)
+        if isinstance(entry, Refusal):
+            return await send_refusal(request, entry, self.closing)
+        return web.Response(text=json.dumps(openai.model_object(name, entry)), content_type=JSON)
+
+    async def _refuse(
+        self, request: web.BaseRequest, status: int, code: str, message: str
+    ) -> web.StreamResponse:
+        return await send_refusal(request, Refusal(status, code, message), self.closing)
+
+    def _overfull(self, size: int) -> Refusal:
+        held, limit = self.held_bytes, self._settings.max_held_bytes
+        words = (
+            f"this gateway holds {held} bytes of requests, and this one has {size}: limit {limit}"
+        )
+        return Refusal(429, "gateway_full", words, retry_after=5)

@@ -1,0 +1,154 @@
+"""All desks of this gateway, and what the three watches tell them.
+
+Facts are kept apart from desks, because the Deployment or the pods of an endpoint may be seen before the endpoint is.
+What was learnt stays when a watch breaks: requests to endpoints that are awake need no API server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torpor import clock
+from torpor.domain.waitroom import PodFacts
+from torpor.gateway.catalogue import Entry, read_entry
+from torpor.gateway.desk import Desk
+from torpor.gateway.directory import Directory
+from torpor.gateway.pods import read_facts, read_key, read_sighting
+from torpor.gateway.tally import KEPT_MS, Tally
+from torpor.gateway.tools import Tools
+
+Json = dict[str, Any]
+
+
+class Hall:
+    """Every endpoint, Deployment and engine pod that this gateway knows of."""
+
+    def __init__(self, tools: Tools) -> None:
+        """Start knowing nothing."""
+        self.directory = Directory()
+        self.tools = tools
+        self.tallies: dict[str, Tally] = {}
+        self.sightings: dict[str, dict[str, Json]] = {}
+        self.desks: dict[str, Desk] = {}
+        self.endpoints = Ears(_own_key, self._endpoint_changed, self._endpoint_removed)
+        self.deployments = Ears(read_key, self._deployment_changed, self._deployment_removed)
+        self.pods = Ears(_pod_key, self._pod_changed, self._pod_removed)
+        self._replicas: dict[str, tuple[int, int | None]] = {}
+        self._pods: dict[str, dict[str, PodFacts]] = {}
+
+    def desk(self, entry: Entry) -> Desk:
+        """Return the desk of an endpoint."""
+        return self.desks[entry.key]
+
+    def forget_the_gone(self) -> None:
+        """Drop what has been told for ten minutes about pods and endpoints that are gone."""
+        since = clock.now_ms() - KEPT_MS
+        for key, seen in list(self.sightings.items()):
+            for uid in [u for u, s in seen.items() if s["goneAtMs"] and s["goneAtMs"] < since]:
+                del seen[uid]
+            if not seen:
+                del self.sightings[key]
+        for key in self.tallies.keys() - self.desks.keys() - self.sightings.keys():
+            if not self.tallies[key].in_flight:
+                del self.tallies[key]
+
+    def _endpoint_changed(self, key: str, obj: Json) -> None:
+        entry = read_entry(obj, self.directory.entries.get(key))
+        self.directory.put(entry)
+        desk = self.desks.get(key)
+        if desk is not None:
+            desk.told_entry(entry)
+            return
+        tally = self.tallies.setdefault(key, Tally())
+        desk = self.desks[key] = Desk(entry, tally, self.tools)
+        if key in self._replicas:
+            desk.told_deployment(*self._replicas[key])
+        if key in self._pods:
+            desk.told_pods(self._pods[key].values())
+
+    def _endpoint_removed(self, key: str, _: Json | None) -> None:
+        self.directory.drop(key)
+        if (desk := self.desks.pop(key, None)) is not None:
+            desk.close()
+            self.tools.metrics.forget(key)
+
+    def _deployment_changed(self, key: str, obj: Json) -> None:
+        version = str(obj["metadata"].get("resourceVersion") or "")
+        replicas = int((obj.get("spec") or {}).get("replicas") or 0)
+        known = self._replicas[key] = (replicas, int(version) if version.isdecimal() else None)
+        if (desk := self.desks.get(key)) is not None:
+            desk.told_deployment(*known)
+
+    def _deployment_removed(self, key: str, _: Json | None) -> None:
+        self._replicas.pop(key, None)
+        if (desk := self.desks.get(key)) is not None:
+            desk.told_deployment(None, None)
+
+    def _pod_changed(self, place: str, obj: Json) -> None:
+        key, _ = place.split()
+        facts = read_facts(obj)
+        seen = self.sightings.setdefault(key, {})
+        seen[facts.uid] = read_sighting(obj, seen.get(facts.uid))
+        self._pods.setdefault(key, {})[facts.uid] = facts
+        self._tell_pods(key)
+
+    def _pod_removed(self, place: str, obj: Json | None) -> None:
+        key, uid = place.split()
+        del self._pods[key][uid]
+        seen = self.sightings[key][uid]
+        last = read_sighting(obj, seen) if obj is not None else seen
+        self.sightings[key][uid] = last | {"goneAtMs": clock.now_ms()}
+        self._tell_pods(key)
+        if not self._pods[key]:
+            del self._pods[key]
+
+    def _tell_pods(self, key: str) -> None:
+        if (desk := self.desks.get(key)) is not None:
+            desk.told_pods(self._pods[key].values())
+
+
+class Ears:
+    """A `Listener` that knows which keys there are, so that a list can tell what is gone."""
+
+    def __init__(
+        self,
+        read: Callable[[Json], str | None],
+        changed: Callable[[str, Json], None],
+        removed: Callable[[str, Json | None], None],
+    ) -> None:
+        """Call *changed* and *removed* with the key that *read* finds; objects without one are ignored."""
+        self._read = read
+        self._changed = changed
+        self._removed = removed
+        self._keys: set[str] = set()
+
+    def replace(self, objects: list[Json]) -> None:
+        """Take in all objects there are."""
+        there = {key for obj in objects if (key := self._read(obj)) is not None}
+        for key in self._keys - there:
+            self._keys.discard(key)
+            self._removed(key, None)
+        for obj in objects:
+            self.change(obj)
+
+    def change(self, obj: Json) -> None:
+        """Take in one object."""
+        if (key := self._read(obj)) is not None:
+            self._keys.add(key)
+            self._changed(key, obj)
+
+    def remove(self, obj: Json) -> None:
+        """Take in that one is gone."""
+        if (key := self._read(obj)) is not None and key in self._keys:
+            self._keys.discard(key)
+            self._removed(key, obj)
+
+
+def _own_key(obj: Json) -> str:
+    return f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
+
+
+def _pod_key(obj: Json) -> str | None:
+    key = read_key(obj)
+    return f"{key} {obj['metadata']['uid']}" if key else None

@@ -1,0 +1,110 @@
+"""Engine pods as the gateway reads them: where to send requests, and what the meter must not forget.
+
+The controller may be dead while a pod comes and goes. So every gateway remembers the timestamps of the pods it saw, for
+ten minutes after they are gone, and tells them in its demand report.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from torpor.domain.waitroom import PodFacts
+from torpor.manifests.names import (
+    ENDPOINT_LABEL,
+    ENGINE_CONTAINER,
+    ENGINE_PORT,
+    ENGINE_PORT_NAME,
+    GPU_CLASS_LABEL,
+    GPU_COUNT_LABEL,
+)
+
+Json = dict[str, Any]
+
+
+def read_key(obj: Json) -> str | None:
+    """Return `namespace/name` of the endpoint that an object belongs to, by its label."""
+    metadata = obj["metadata"]
+    endpoint = (metadata.get("labels") or {}).get(ENDPOINT_LABEL)
+    return f"{metadata['namespace']}/{endpoint}" if endpoint else None
+
+
+def read_facts(pod: Json) -> PodFacts:
+    """Return what decides whether requests go to *pod*."""
+    status = pod.get("status") or {}
+    phase = status.get("phase")
+    engine: Json = next(
+        (s for s in status.get("containerStatuses") or () if s.get("name") == ENGINE_CONTAINER), {}
+    )
+    ip = status.get("podIP")
+    return PodFacts(
+        uid=pod["metadata"]["uid"],
+        address=_join(ip, _read_port(pod)) if ip else None,
+        ready=_condition(status, "Ready").get("status") == "True",
+        leaving="deletionTimestamp" in pod["metadata"] or phase in ("Succeeded", "Failed"),
+        incarnation=int(engine.get("restartCount") or 0),
+    )
+
+
+def read_sighting(pod: Json, before: Json | None, gone_ms: int | None = None) -> Json:
+    """Return what the meter needs of *pod*; *before* is the last sighting, *gone_ms* when it was found deleted."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    labels = metadata.get("labels") or {}
+    gpus = str(labels.get(GPU_COUNT_LABEL) or "")
+    ready = _condition(status, "Ready")
+    ready_ms = epoch_ms(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None
+    scheduled = _condition(status, "PodScheduled")
+    is_scheduled = scheduled.get("status") == "True"
+    deleted_ms = epoch_ms(metadata.get("deletionTimestamp"))
+    if deleted_ms is not None:
+        deleted_ms -= 1000 * int(metadata.get("deletionGracePeriodSeconds") or 0)
+    earlier = before or {}
+    return {
+        "name": metadata["name"],
+        "gpuClass": labels.get(GPU_CLASS_LABEL),
+        "gpus": int(gpus) if gpus.isdecimal() else None,
+        "scheduledAtMs": epoch_ms(scheduled.get("lastTransitionTime")) if is_scheduled else None,
+        "firstReadyAtMs": earlier.get("firstReadyAtMs") or ready_ms,
+        "deletedAtMs": deleted_ms,
+        "finishedAtMs": _finished_ms(status, deleted_ms is not None),
+        "goneAtMs": gone_ms,
+    }
+
+
+def epoch_ms(stamp: str | None) -> int | None:
+    """Return an RFC 3339 instant as epoch milliseconds; None stays None."""
+    return round(datetime.fromisoformat(stamp).timestamp() * 1000) if stamp else None
+
+
+def _finished_ms(status: Json, deleting: bool) -> int | None:
+    """Return when the last container ended, once the pod is leaving and none runs any more."""
+    if not deleting and status.get("phase") not in ("Succeeded", "Failed"):
+        return None
+    ends: list[int] = []
+    for kind in ("containerStatuses", "initContainerStatuses"):
+        for container in status.get(kind) or ():
+            state = container.get("state") or {}
+            if "running" in state:
+                return None
+            ended = epoch_ms((state.get("terminated") or {}).get("finishedAt"))
+            if ended is not None:
+                ends.append(ended)
+    return max(ends, default=None)
+
+
+def _condition(status: Json, kind: str) -> Json:
+    found: Json = next((c for c in status.get("conditions") or () if c.get("type") == kind), {})
+    return found
+
+
+def _read_port(pod: Json) -> int:
+    for container in (pod.get("spec") or {}).get("containers") or ():
+        if container.get("name") == ENGINE_CONTAINER:
+            for port in container.get("ports") or ():
+                if port.get("name") == ENGINE_PORT_NAME:
+                    return int(port["containerPort"])
+    return ENGINE_PORT
+
+
+def _join(ip: str, port: int) -> str:
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

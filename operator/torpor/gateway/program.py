@@ -1,0 +1,166 @@
+"""`torpor gateway`: put together from its settings, run, and ended without losing a request."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+
+import uvloop
+
+from torpor import clock
+from torpor.cluster.connect import Api, connect
+from torpor.cluster.waking import Waker
+from torpor.cluster.watching import Watching
+from torpor.gateway.door import Door
+from torpor.gateway.hall import Hall
+from torpor.gateway.internal import Internal
+from torpor.gateway.listening import Handler, Port
+from torpor.gateway.tools import Tools
+from torpor.gateway.upstream import Upstream
+from torpor.manifests.names import COMPONENT_ENGINE, COMPONENT_LABEL, ENDPOINTS, GROUP, VERSION
+from torpor.metrics import GatewayMetrics, PrometheusGatewayMetrics
+from torpor.settings.programs import GatewaySettings
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.05
+"""How often a draining gateway looks whether its last request has ended."""
+
+
+class Gateway:
+    """Two ports, three watches, and what lies between them."""
+
+    def __init__(self, api: Api, settings: GatewaySettings, metrics: GatewayMetrics) -> None:
+        """Put it together; must be called in the event loop that runs it."""
+        self._api = api
+        self._settings = settings
+        self._upstream = Upstream(settings)
+        self._tools = Tools(Waker(api, settings.wake_timeout), self._upstream, metrics)
+        self._hall = Hall(self._tools)
+        self._door = Door(self._hall, self._upstream, settings)
+        self._internal = Internal(self._hall, settings.pod_name, self._missing)
+        engines = f"{COMPONENT_LABEL}={COMPONENT_ENGINE}"
+        hall = self._hall
+        self._watchings = {
+            "endpoints": Watching(api, f"/apis/{GROUP}/{VERSION}/{ENDPOINTS}", hall.endpoints),
+            "deployments": Watching(api, "/apis/apps/v1/deployments", hall.deployments, engines),
+            "pods": Watching(api, "/api/v1/pods", hall.pods, engines),
+        }
+        self._watches: list[asyncio.Task[None]] = []
+        self._public_port = self._port(self._door.handle, settings.port)
+        self._internal_port = self._port(self._internal.handle, settings.internal_port)
+
+    @property
+    def port(self) -> int:
+        """Return the public port, also where the settings left the choice to the system."""
+        return self._public_port.number
+
+    @property
+    def internal_port(self) -> int:
+        """Return the internal port."""
+        return self._internal_port.number
+
+    async def start(self) -> None:
+        """Open both ports and begin to watch; requests before the first lists are held back by readiness only."""
+        await self._internal_port.open()
+        await self._public_port.open()
+        self._watches = [asyncio.create_task(w.run()) for w in self._watchings.values()]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Return when asked to stop; a watch that fails for good is a bug and ends the program.
+
+        Raises:
+            Exception: whatever ended a watch.
+        """
+        stopped = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([stopped, *self._watches], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        for task in done - {stopped}:
+            task.result()
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Let everything end that has begun, within the grace period or until *hurry* is set.
+
+        Readiness fails at once and answers ask their clients to close; the port stays open until every load balancer
+        has noticed. The controller may read the last demand report, for it carries the end of the last request.
+        """
+        self._door.closing = True
+        log.info("draining: %d requests wait or run", self._door.active)
+        await _until(lambda: False, self._settings.drain_delay, hurry)
+        await self._public_port.stop()
+        await _until(lambda: not self._door.active, self._settings.drain_grace, hurry)
+        log.info("drained: %d requests are left", self._door.active)
+        ended = clock.monotonic()
+        internal = self._internal
+        if internal.demand_read_at is not None:
+            await _until(
+                lambda: (internal.demand_read_at or 0) > ended, self._settings.farewell, hurry
+            )
+
+    async def close(self) -> None:
+        """End everything now."""
+        for task in self._watches:
+            task.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
+        await self._public_port.close()
+        await self._internal_port.close()
+        await self._tools.close()
+        await self._upstream.close()
+        await self._api.close()
+
+    def _port(self, handler: Handler, number: int) -> Port:
+        return Port(handler, self._settings.host, number, self._settings.idle_timeout)
+
+    def _missing(self) -> str | None:
+        """Return why no requests should be sent here, or None."""
+        if self._door.closing:
+            return "draining"
+        late = [name for name, w in self._watchings.items() if not w.synced.is_set()]
+        return f"waiting for the first list of {', '.join(late)}" if late else None
+
+
+def main(argv: list[str]) -> int:
+    """Run until SIGTERM or SIGINT and return the exit status; a second signal ends the grace period."""
+    parser = argparse.ArgumentParser(
+        "torpor gateway",
+        description="Answers OpenAI requests for endpoints that sleep. Configured by TORPOR_GATEWAY_*.",
+    )
+    parser.parse_args(argv)
+    settings = GatewaySettings()
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    uvloop.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: GatewaySettings) -> None:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    api = await connect(settings.kubeconfig, settings.kube_context)
+    gateway = Gateway(api, settings, PrometheusGatewayMetrics())
+    try:
+        await gateway.start()
+        log.info("listening on %d, internal on %d", gateway.port, gateway.internal_port)
+        await gateway.run(stop)
+        await gateway.drain(hurry)
+    finally:
+        await gateway.close()
+
+
+async def _until(done: Callable[[], bool], seconds: float, hurry: asyncio.Event) -> None:
+    """Return when *done* says so, the time is over, or somebody is in a hurry."""
+    deadline = clock.monotonic() + seconds
+    while not done() and clock.monotonic() < deadline:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(hurry.wait(), POLL_SECONDS)
+            return

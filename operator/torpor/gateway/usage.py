@@ -1,0 +1,136 @@
+"""How many tokens an answer used, read from the answer as it passes by.
+
+Nothing is parsed that does not contain the word `"usage"` (inside a JSON string its quotes would be escaped, so a model
+that writes about usage costs nothing), and nothing that a client could use is held back.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+_KEY = b'"usage"'
+_decoder = json.JSONDecoder()
+WINDOW = 256 * 1024
+"""Bytes kept from the end of a JSON answer: engines put `usage` there."""
+LONGEST_EVENT = 1024 * 1024
+"""Bytes of an unfinished event that are held; a longer one is passed on unread."""
+
+
+class Used(NamedTuple):
+    """Tokens of one answer."""
+
+    prompt: int = 0
+    completion: int = 0
+
+
+NOTHING_USED = Used()
+
+
+def read_usage(usage: Any, before: Used) -> Used:
+    """Return the counts in a `usage` object, whichever API's names it has, never less than *before*."""
+    if not isinstance(usage, dict):
+        return before
+    prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
+    completion = usage.get("completion_tokens", usage.get("output_tokens"))
+    return Used(
+        max(before.prompt, prompt if isinstance(prompt, int) else 0),
+        max(before.completion, completion if isinstance(completion, int) else 0),
+    )
+
+
+class BodyUsage:
+    """Usage of an answer that is one JSON object."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self._tail = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Look at a chunk and return it."""
+        self._tail = (self._tail + chunk)[-WINDOW:] if self._tail else chunk[-WINDOW:]
+        return chunk
+
+    def finish(self) -> bytes:
+        """Return what is left to pass on: nothing."""
+        return b""
+
+    @property
+    def used(self) -> Used:
+        """Return the counts of the last `usage` object."""
+        at = self._tail.rfind(_KEY)
+        if at < 0:
+            return NOTHING_USED
+        text = self._tail[at + len(_KEY) :].decode("utf-8", "replace").lstrip()
+        try:
+            usage, _ = _decoder.raw_decode(text[1:].lstrip())
+        except ValueError:
+            return NOTHING_USED
+        return read_usage(usage, NOTHING_USED)
+
+
+class StreamUsage:
+    """Usage of an answer that is server-sent events; takes out the usage chunk if the client did not ask for it.
+
+    What it holds back is the beginning of an event whose end has not come yet: a client cannot act on that either.
+    """
+
+    def __init__(self, strip: bool) -> None:
+        """Start with nothing seen; *strip* takes out the chunk that has only usage in it."""
+        self.used = NOTHING_USED
+        self._strip = strip
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what of *chunk*, and of what was held, may go to the client now."""
+        if self._held:
+            chunk = self._held + chunk
+            self._held = b""
+        end = _last_end(chunk)
+        if end < len(chunk):
+            if len(chunk) - end > LONGEST_EVENT:
+                return chunk
+            chunk, self._held = chunk[:end], chunk[end:]
+        return chunk if _KEY not in chunk else self._read(chunk)
+
+    def finish(self) -> bytes:
+        """Return what was still held when the answer ended."""
+        held, self._held = self._held, b""
+        return held if not held or _KEY not in held else self._read(held)
+
+    def _read(self, chunk: bytes) -> bytes:
+        passed: list[bytes] = []
+        for event in _split(chunk):
+            if _KEY not in event or not self._is_own(event):
+                passed.append(event)
+        return b"".join(passed)
+
+    def _is_own(self, event: bytes) -> bool:
+        """Count the usage in an event and return whether the event is only there because torpor asked for it."""
+        lines = [line for line in event.splitlines() if line.startswith(b"data:")]
+        try:
+            data = json.loads(b"\n".join(line[5:] for line in lines))
+        except ValueError:
+            return False
+        if not isinstance(data, dict):
+            return False
+        for holder in (data, data.get("response"), data.get("message")):
+            if isinstance(holder, dict):
+                self.used = read_usage(holder.get("usage"), self.used)
+        return self._strip and data.get("choices") == [] and isinstance(data.get("usage"), dict)
+
+
+def _last_end(chunk: bytes) -> int:
+    """Return where the last whole event in *chunk* ends; 0 if none does."""
+    if chunk.endswith(b"\n\n"):
+        return len(chunk)
+    plain, with_cr = chunk.rfind(b"\n\n"), chunk.rfind(b"\r\n\r\n")
+    return max(plain + 2 if plain >= 0 else 0, with_cr + 4 if with_cr >= 0 else 0)
+
+
+def _split(chunk: bytes) -> list[bytes]:
+    """Cut *chunk* after each event, keeping every byte."""
+    mark = b"\r\n\r\n" if b"\r\n\r\n" in chunk else b"\n\n"
+    parts = chunk.split(mark)
+    events = [part + mark for part in parts[:-1]]
+    return [*events, parts[-1]] if parts[-1] else events

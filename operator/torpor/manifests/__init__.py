@@ -1,0 +1,1 @@
+"""The blueprints: decisions turned into Kubernetes objects, as plain dictionaries."""

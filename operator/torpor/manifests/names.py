@@ -1,0 +1,85 @@
+"""Names, labels and field managers: every string by which torpor's parts find each other.
+
+They are a contract between programs that never import each other (the controller writes the labels that the gateway
+selects by), so they stand in one file that both read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+GROUP: Final = "torpor.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+ENDPOINTS: Final = "inferenceendpoints"
+GPU_CLASSES: Final = "gpuclasses"
+ENDPOINT_KIND: Final = "InferenceEndpoint"
+
+FIELD_MANAGER: Final = "torpor"
+"""Owner of every applied field. `replicas` is never among them: see `manifests.deployment`."""
+CREATE_MANAGER: Final = "torpor-create"
+"""Writer of the one POST that makes a Deployment, so that server-side apply never owns `replicas`."""
+WAKE_MANAGER: Final = "torpor-gateway"
+"""Writer of the guarded 0 → N patch; `managedFields` therefore say who woke an endpoint and when."""
+SCALE_MANAGER: Final = "torpor-scaler"
+"""Writer of every other change of `replicas` (the controller)."""
+STATUS_MANAGER: Final = "torpor-status"
+
+PART_OF: Final = "app.kubernetes.io/part-of"
+PART_OF_TORPOR: Final = "torpor"
+"""On every pod that the controller watches, engine and gateway alike: one server-side selector for all."""
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY_TORPOR: Final = "torpor"
+ENDPOINT_LABEL: Final = "torpor.dev/endpoint"
+COMPONENT_LABEL: Final = "torpor.dev/component"
+COMPONENT_ENGINE: Final = "engine"
+COMPONENT_PREWARM: Final = "prewarm"
+GPU_CLASS_LABEL: Final = "torpor.dev/gpu-class"
+GPU_COUNT_LABEL: Final = "torpor.dev/gpus"
+TEMPLATE_HASH: Final = "torpor.dev/template-hash"
+WEIGHTS_HASH: Final = "torpor.dev/weights"
+WEIGHTS_SPEC: Final = "torpor.dev/weights-spec"
+ATTEMPT: Final = "torpor.dev/attempt"
+PREWARM_NODE: Final = "torpor.dev/prewarm-node"
+PREWARM_KIND: Final = "torpor.dev/prewarm-kind"
+WEIGHTS_NODE_PREFIX: Final = "weights.torpor.dev/"
+
+ENGINE_CONTAINER: Final = "engine"
+WEIGHTS_CONTAINER: Final = "weights"
+ENGINE_PORT: Final = 8000
+ENGINE_PORT_NAME: Final = "http"
+
+MAX_NAME: Final = 63
+"""Longest name of a child: label values and Pod host names end there."""
+
+
+def digest(*parts: str, length: int = 8) -> str:
+    """Return a short, stable, lower-case hexadecimal name for *parts*."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:length]
+
+
+def child_name(endpoint: str, *suffix: str) -> str:
+    """Return `<endpoint>-<suffix…>`, cut to 63 characters and still unique when it had to be cut."""
+    tail = "-".join(suffix)
+    full = f"{endpoint}-{tail}"
+    if len(full) <= MAX_NAME:
+        return full
+    mark = digest(endpoint, length=6)
+    room = MAX_NAME - len(tail) - len(mark) - 2
+    return f"{endpoint[:room].rstrip('-')}-{mark}-{tail}"
+
+
+def account_name(endpoint: str) -> str:
+    """Return the name of the service account that an endpoint's pods run under."""
+    return child_name(endpoint, "engine")
+
+
+def child_labels(endpoint: str, component: str) -> dict[str, str]:
+    """Return the labels that every child of *endpoint* carries."""
+    return {
+        MANAGED_BY: MANAGED_BY_TORPOR,
+        PART_OF: PART_OF_TORPOR,
+        ENDPOINT_LABEL: endpoint,
+        COMPONENT_LABEL: component,
+    }

@@ -1,0 +1,36 @@
+"""The one exception of the prewarm room."""
+
+from torpor.domain.fetching import FetchReason, Refusal
+from torpor.errors import TorporError
+
+
+class FetchFailure(TorporError):
+    """Weights cannot be brought; the program writes it to the termination log and exits 1.
+
+    `retryable` says whether trying again may help although nobody changes anything.
+    """
+
+    def __init__(self, reason: FetchReason, message: str, *, retryable: bool = False) -> None:
+        super().__init__(reason, message)
+        self.retryable = retryable
+
+
+class ObjectChanged(FetchFailure):
+    """An object is not the listed one any more: the plan is void, a new listing makes a new one."""
+
+    def __init__(self, key: str, detail: str) -> None:
+        super().__init__(
+            FetchReason.CHANGED,
+            f"{key} was changed in the bucket while it was fetched ({detail})",
+            retryable=True,
+        )
+
+
+def raise_refusal(refusal: Refusal | None) -> None:
+    """Carry a decision of the domain out of the program's depth.
+
+    Raises:
+        FetchFailure: if there is a refusal.
+    """
+    if refusal is not None:
+        raise FetchFailure(refusal.reason, refusal.message, retryable=refusal.retryable)

@@ -1,0 +1,156 @@
+"""`torpor prewarm preflight | fetch | ensure --hash H`: what the Job and the init container run.
+
+The result, good or bad, is one JSON document in the termination log; the exit status is 0 or 1 (2 for a
+command line that is none). A hit of `ensure` touches the standard library and two files, nothing else.
+"""
+
+import signal
+import sys
+from types import FrameType
+from typing import Any, NamedTuple
+
+from torpor.errors import TorporError
+from torpor.prewarm.layout import Layout, Manifest, check_hash
+from torpor.prewarm.report import write_line, write_result
+from torpor.settings.prewarm import (
+    InvalidSetting,
+    PrewarmSettings,
+    read_prewarm_settings,
+    read_termination_log,
+)
+
+USAGE = "usage: torpor prewarm preflight | fetch | ensure --hash HASH"
+
+
+class Order(NamedTuple):
+    """What the command line asks for."""
+
+    mode: str
+    hash: str | None
+
+
+class Stop(BaseException):
+    """SIGTERM. Process 1 of a container ignores it unless it is handled."""
+
+
+def main(argv: list[str]) -> int:
+    """Run one mode as the environment says; returns the exit status."""
+    order = parse_order(argv)
+    if order is None:
+        print(USAGE, file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        settings = read_prewarm_settings()
+    except InvalidSetting as error:
+        return _fail(read_termination_log(), "WeightsInternal", str(error), retryable=False)
+    return carry_out(order, settings)
+
+
+def carry_out(order: Order, settings: PrewarmSettings) -> int:
+    """Run one mode and write its result, whatever happens; returns the exit status."""
+    try:
+        result = run(order, settings)
+    except TorporError as error:
+        retryable = getattr(error, "retryable", False)
+        return _fail(settings.termination_log, error.reason, error.message, retryable=retryable)
+    except Stop:
+        text = "stopped by SIGTERM before the weights were there"
+        return _fail(settings.termination_log, "WeightsInternal", text, retryable=True)
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        text = f"unexpected {type(error).__name__}: {error}; the pod's log has more"
+        return _fail(settings.termination_log, "WeightsInternal", text, retryable=True)
+    write_result(settings.termination_log, result)
+    return 0
+
+
+def parse_order(argv: list[str]) -> Order | None:
+    """Read the command line; None if it is not one of ours."""
+    match argv:
+        case ["preflight"] | ["fetch"]:
+            return Order(argv[0], None)
+        case ["ensure", "--hash", name]:
+            return Order("ensure", name)
+        case _:
+            return None
+
+
+def run(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
+    """Carry out an order; returns what goes into the termination log.
+
+    Raises:
+        TorporError: it cannot be done.
+    """
+    if order.mode == "preflight":
+        return _preflight(settings)
+    if order.hash is not None:
+        manifest = Layout(settings.cache_dir).find_copy(check_hash(order.hash))
+        if manifest is not None:
+            return _describe_hit(manifest)
+    return _fetch(settings, order.hash)
+
+
+def _preflight(settings: PrewarmSettings) -> dict[str, Any]:
+    from torpor.domain.fetching import format_bytes
+    from torpor.prewarm.fetch import list_weights
+
+    source, listing = list_weights(settings)
+    count, size = len(listing.files), format_bytes(listing.total_bytes)
+    return {
+        "reason": "Listed",
+        "hash": listing.hash,
+        "files": count,
+        "bytes": listing.total_bytes,
+        "message": f"{source} holds a checkpoint of {count} files, {size}",
+    }
+
+
+def _fetch(settings: PrewarmSettings, expected_hash: str | None) -> dict[str, Any]:
+    from torpor.domain.fetching import format_bytes
+    from torpor.prewarm.fetch import bring_weights
+
+    brought = bring_weights(settings, expected_hash, write_line)
+    manifest = brought.manifest
+    if brought.hit:
+        return _describe_hit(manifest)
+    rate = brought.moved_bytes / brought.seconds if brought.seconds else 0.0
+    return {
+        **_describe(manifest),
+        "reason": "Ready",
+        "seconds": round(brought.seconds, 3),
+        "bytesPerSecond": round(rate),
+        "message": f"fetched {format_bytes(manifest.total_bytes)} in {len(manifest.files)} files in "
+        f"{brought.seconds:.1f} s ({format_bytes(round(rate))}/s), verified: {manifest.verified}",
+    }
+
+
+def _describe_hit(manifest: Manifest) -> dict[str, Any]:
+    return {
+        **_describe(manifest),
+        "reason": "Hit",
+        "seconds": 0,
+        "bytesPerSecond": 0,
+        "message": f"the node has the {len(manifest.files)} files since {manifest.fetched_at}",
+    }
+
+
+def _describe(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "hash": manifest.hash,
+        "files": len(manifest.files),
+        "bytes": manifest.total_bytes,
+        "verified": manifest.verified,
+    }
+
+
+def _fail(log: str, reason: str, message: str, *, retryable: bool) -> int:
+    result = {"reason": reason, "message": message, "retryable": retryable}
+    write_result(log, result)
+    return 1
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise Stop

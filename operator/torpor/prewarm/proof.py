@@ -1,0 +1,76 @@
+"""Is it what the store has? The checksums of the parts, put together and compared with what the store says."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from awscrt import checksums
+
+from torpor.domain.fetching import RemoteFile
+from torpor.prewarm.contents import Proof
+
+METHODS = ("crc64nvme", "crc32c", "crc32", "md5-etag", "size-only")
+"""From the best to the weakest; a copy is as well verified as its weakest file."""
+
+
+class _Algorithm(NamedTuple):
+    compute: Callable[[memoryview], int]
+    combine: Callable[[int, int, int], int]
+    size: int
+
+
+_ALGORITHMS: Mapping[str, _Algorithm] = {
+    "crc64nvme": _Algorithm(checksums.crc64nvme, checksums.combine_crc64nvme, 8),
+    "crc32c": _Algorithm(checksums.crc32c, checksums.combine_crc32c, 4),
+    "crc32": _Algorithm(checksums.crc32, checksums.combine_crc32, 4),
+}
+
+
+def choose_method(proof: Proof) -> str:
+    """The best way to check an object that the store offers."""
+    for algorithm in _ALGORITHMS:
+        if algorithm in proof.checksums:
+            return algorithm
+    return "md5-etag" if proof.etag_is_md5 else "size-only"
+
+
+def weakest(methods: Iterable[str]) -> str:
+    """The weakest of some methods; of none, the best: nothing is unproved."""
+    return max(methods, key=METHODS.index, default=METHODS[0])
+
+
+def sum_part(method: str, data: memoryview) -> dict[str, int]:
+    """Checksums of one part: always CRC64NVME (for the manifest), and the store's own algorithm."""
+    names = {"crc64nvme", method} & _ALGORITHMS.keys()
+    return {name: _ALGORITHMS[name].compute(data) for name in names}
+
+
+def combine(algorithm: str, parts: Iterable[tuple[int, int]]) -> int:
+    """The checksum of the whole, from (checksum, length) of its parts in order."""
+    whole = 0
+    for value, length in parts:
+        whole = _ALGORITHMS[algorithm].combine(whole, value, length)
+    return whole
+
+
+def format_crc64(value: int) -> str:
+    """As the manifest holds it."""
+    return f"{value:016x}"
+
+
+def compare_checksum(algorithm: str, value: int, proof: Proof) -> str | None:
+    """What differs, if anything."""
+    size = _ALGORITHMS[algorithm].size
+    got = base64.b64encode(value.to_bytes(size, "big")).decode()
+    said = proof.checksums[algorithm]
+    return None if got == said else f"{algorithm} is {got}, the store says {said}"
+
+
+def compare_md5(file: RemoteFile, chunks: Iterable[memoryview]) -> str | None:
+    """What differs between the file's MD5 and its ETag, if anything."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for chunk in chunks:
+        digest.update(chunk)
+    got = digest.hexdigest()
+    return None if got == file.etag else f"md5 is {got}, the store says {file.etag}"

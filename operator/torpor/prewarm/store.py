@@ -1,0 +1,168 @@
+"""The bucket as the fetch sees it: list a prefix, ask for an object's proof, read ranges. One session per thread."""
+
+import http.client
+from collections.abc import Callable
+from typing import TypeVar
+
+from torpor.domain.fetching import MOST_FILES, Part, RemoteFile
+from torpor.prewarm.address import Address, read_address
+from torpor.prewarm.answers import Asked, explain_refusal
+from torpor.prewarm.connection import Connection, Interruption, interrupted
+from torpor.prewarm.contents import Proof, check_etag, check_range, fill, parse_listing, read_proof
+from torpor.prewarm.patience import Patience
+from torpor.prewarm.signing import Signer
+from torpor.prewarm.trust import Trust, build_trust
+from torpor.settings.prewarm import PrewarmSettings
+
+MOST_LIST_BYTES = 16 * 1024 * 1024
+"""A page of a thousand keys is below 2 MiB; more is not a listing."""
+
+Result = TypeVar("Result")
+
+
+class Store:
+    """Where the weights come from; makes sessions."""
+
+    def __init__(self, settings: PrewarmSettings) -> None:
+        """Read address, authorities and credentials.
+
+        Raises:
+            FetchFailure: one of them cannot be used.
+        """
+        self.address: Address = read_address(
+            settings.source, settings.endpoint, settings.region, path_style=settings.path_style
+        )
+        self._trust: Trust | None = (
+            build_trust(settings.ca_file) if self.address.scheme == "https" else None
+        )
+        self._signer = Signer(settings)
+
+    def session(self) -> "Session":
+        """Open a session, for use by one thread."""
+        return Session(self.address, Connection(self.address, self._trust), self._signer)
+
+
+class Session:
+    """Signed requests over one connection."""
+
+    def __init__(self, address: Address, connection: Connection, signer: Signer) -> None:
+        self._address = address
+        self._connection = connection
+        self._signer = signer
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._connection.close()
+
+    def interrupt(self) -> None:
+        """Make a read in another thread fail now."""
+        self._connection.interrupt()
+
+    def list_files(self) -> list[RemoteFile]:
+        """List everything under the prefix; stops one page after more files than a checkpoint has.
+
+        Raises:
+            FetchFailure: no connection, no permission, no bucket, or an answer that is no listing.
+        """
+        files: list[RemoteFile] = []
+        continuation: str | None = None
+        while True:
+            target = self._address.list_target(continuation)
+            body = self._patiently(lambda: self._read_page(target))  # noqa: B023  # called at once
+            page, continuation = parse_listing(self._address, body)
+            files += page
+            if continuation is None or len(files) > MOST_FILES:
+                return files
+
+    def prove(self, file: RemoteFile) -> Proof:
+        """Ask for the checksums of an object.
+
+        Raises:
+            ObjectChanged: it is not the listed one any more.
+            FetchFailure: no connection or no permission.
+        """
+        return self._patiently(lambda: self._head(file))
+
+    def read(self, file: RemoteFile, offset: int, length: int) -> bytes:
+        """Read a small range into memory, with retries.
+
+        Raises:
+            FetchFailure: as `read_into`.
+        """
+        buffer = bytearray(length)
+        part = Part(file.key, offset, length)
+        self._patiently(lambda: self.read_into(file, part, memoryview(buffer), lambda _: None))
+        return bytes(buffer)
+
+    def read_into(
+        self, file: RemoteFile, part: Part, buffer: memoryview, moved: Callable[[int], None]
+    ) -> None:
+        """Fill the buffer's first `part.length` bytes with the part, in one request and without retries.
+
+        `moved` hears how many bytes came, at least once per `STEP_BYTES`; what it raises ends the read.
+
+        Raises:
+            Interruption: the answer did not come, not whole, or is not exactly this range.
+            ObjectChanged: the object is not the listed one any more.
+            FetchFailure: no permission, or a certificate that is not trusted.
+        """
+        if part.length == 0:
+            return
+        last = part.offset + part.length - 1
+        headers = {"If-Match": f'"{file.etag}"', "Range": f"bytes={part.offset}-{last}"}
+        try:
+            response = self._ask("GET", file, headers)
+            check_range(self._address, file, part, response)
+            fill(self._address, response, buffer[: part.length], moved)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise interrupted(self._address, error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _head(self, file: RemoteFile) -> Proof:
+        headers = {"If-Match": f'"{file.etag}"', "x-amz-checksum-mode": "ENABLED"}
+        response = self._ask("HEAD", file, headers)
+        response.read()
+        check_etag(self._address, file, response)
+        return read_proof(file, response.headers)
+
+    def _read_page(self, target: str) -> bytes:
+        response = self._send("GET", target, {}, None)
+        try:
+            body = response.read(MOST_LIST_BYTES + 1)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise interrupted(self._address, error) from error
+        if len(body) > MOST_LIST_BYTES:
+            self.close()
+        return body
+
+    def _ask(
+        self, method: str, file: RemoteFile, headers: dict[str, str]
+    ) -> http.client.HTTPResponse:
+        return self._send(method, self._address.object_target(file.key), headers, file.key)
+
+    def _send(
+        self, method: str, target: str, headers: dict[str, str], key: str | None
+    ) -> http.client.HTTPResponse:
+        signed = self._signer.sign(
+            method, self._address.origin + target, {**headers, "Accept-Encoding": "identity"}
+        )
+        response = self._connection.request(method, target, signed)
+        if response.status in (200, 206):
+            return response
+        asked = Asked(self._address, self._signer.access_key, self._signer.region, key)
+        failure = explain_refusal(asked, response)
+        self.close()
+        raise failure
+
+    def _patiently(self, act: Callable[[], Result]) -> Result:
+        """Repeat what was interrupted a few times: a person waits for this answer."""
+        patience = Patience(attempts=3, first_seconds=0.2)
+        while True:
+            try:
+                return act()
+            except Interruption as error:
+                patience.wait_after(error)

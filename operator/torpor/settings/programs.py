@@ -1,0 +1,106 @@
+"""Settings of the long-running programs: one frozen model each, read once from the environment."""
+
+from __future__ import annotations
+
+import socket
+from typing import Annotated
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class GatewaySettings(BaseSettings):
+    """What `torpor gateway` is told, as `TORPOR_GATEWAY_<FIELD>`; times are in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TORPOR_GATEWAY_", frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    host: str = "0.0.0.0"
+    """Address of both ports; `::` for IPv6."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port of the OpenAI API; 0 takes any free one."""
+    internal_port: Annotated[int, Field(ge=0, le=65535)] = 8081
+    """Port of health, metrics and demand, which must not be reachable by clients; 0 takes any free one."""
+    pod_name: str = Field(default_factory=socket.gethostname)
+    """Who speaks in the demand report. Default: the host name, which in a pod is the pod's name."""
+    kubeconfig: str | None = Field(
+        default=None, validation_alias=AliasChoices("TORPOR_GATEWAY_KUBECONFIG", "KUBECONFIG")
+    )
+    """Path of a kubeconfig. Default: the pod's service account, or else ~/.kube/config."""
+    kube_context: str | None = None
+    """Context of the kubeconfig. Default: its current one."""
+    log_level: str = "INFO"
+
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * MIB
+    """Largest request body, answered with 413 beyond: room for a few images in base64."""
+    max_held_bytes: Annotated[int, Field(ge=1024)] = 512 * MIB
+    """Most bytes of bodies held for all endpoints together, answered with 429 beyond: it bounds the memory."""
+    body_timeout: Seconds = 60.0
+    """Time for a client to send its body; slower ones are answered with 408."""
+    idle_timeout: Seconds = 75.0
+    """Time an idle client connection is kept: longer than the 60 s of common load balancers, which close first."""
+
+    connect_timeout: Seconds = 2.0
+    """Time to connect to a pod; a node that died does not refuse, it is silent."""
+    upstream_idle_timeout: Seconds = 3.0
+    """Time an idle connection to a pod is kept: shorter than the 5 s after which uvicorn closes it, so that no
+    request is written into a connection that is just being closed."""
+    probe_interval: Annotated[float, Field(gt=0)] = 0.05
+    """Pause between probes of a starting pod while somebody waits: half of the 100 ms that the first byte may take."""
+    probe_timeout: Annotated[float, Field(gt=0)] = 1.0
+    """Time for one probe to be answered."""
+    wake_timeout: Annotated[float, Field(gt=0)] = 5.0
+    """Time for the API server to answer a wake write; then it is tried again, which the guard makes harmless."""
+
+    warming_after: Annotated[float, Field(gt=0)] = 5.0
+    """Wait of a streaming request before its first SSE comment; until then a failure has its own HTTP status."""
+    warming_every: Annotated[float, Field(gt=0, le=30)] = 10.0
+    """Pause between SSE comments: proxies cut silent streams after 30 or 60 s."""
+
+    drain_delay: Seconds = 5.0
+    """Time between failing readiness and closing the port: what it takes every load balancer to notice."""
+    drain_grace: Seconds = 600.0
+    """Longest time for requests that wait or run to end after that; the pod's own grace period must be longer."""
+    farewell: Seconds = 3.0
+    """Longest time to wait for the controller to read the last demand report before the process ends."""
+
+
+class ControllerSettings(BaseSettings):
+    """What `torpor controller` is told, as `TORPOR_CONTROLLER_<FIELD>`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TORPOR_CONTROLLER_", frozen=True, extra="ignore", populate_by_name=True
+    )
+
+    host: str = "0.0.0.0"
+    """Address of the port for health and metrics; `::` for IPv6."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port of /healthz, /readyz and /metrics; 0 takes any free one."""
+    pod_name: str = Field(default_factory=socket.gethostname)
+    """Identity in the Lease. Default: the host name, which in a pod is the pod's name."""
+    namespace: str = "torpor-system"
+    """Namespace of the Lease and of the gateways."""
+    kubeconfig: str | None = Field(
+        default=None, validation_alias=AliasChoices("TORPOR_CONTROLLER_KUBECONFIG", "KUBECONFIG")
+    )
+    """Path of a kubeconfig. Default: the pod's service account, or else ~/.kube/config."""
+    lease_name: str = "torpor-controller"
+    """Name of the Lease that decides which controller acts."""
+    image: str = ""
+    """torpor's own image, for prewarm Jobs and init containers. Must be set; the chart does."""
+    image_pull_policy: str = "IfNotPresent"
+    """Pull policy of torpor's image and of engines without one of their own."""
+    engine_image: str = "vllm/vllm-openai:v0.32.0"
+    """vLLM's image where `spec.engine.image` is not set."""
+    cache_dir: str = "/var/lib/torpor/weights"
+    """Directory on every node that keeps weights."""
+    gateway_url: str = ""
+    """Base URL of the OpenAI API inside the cluster, shown in `status.url`."""
+    gateway_port: Annotated[int, Field(ge=1, le=65535)] = 8081
+    """Port on which gateways tell their demand."""
+    log_level: str = "INFO"
