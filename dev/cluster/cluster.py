@@ -90,7 +90,7 @@ class Cluster:
 
     def is_healthy(self) -> bool:
         """Every process lives, the API server is ready, the node has its GPUs, S3 answers."""
-        return not any(state != "ok" for state in self.status().values())
+        return set(self.status().values()) == {"ok"} and not sweep.half_gone(self._places).exists()
 
     def status(self) -> dict[str, str]:
         """Part → "ok" or what is wrong with it, in the order the parts depend on each other."""
@@ -109,7 +109,8 @@ class Cluster:
         """Repair what stands; if that fails, or nothing of the control plane stands, start anew."""
         where = self._places
         alive = processes.all_recorded(where)
-        if "etcd" in alive or "kube-apiserver" in alive:
+        stands = "etcd" in alive or "kube-apiserver" in alive
+        if stands and not sweep.half_gone(where).exists():
             missing = [name for name in EXPECTED if name not in alive]
             say(f"repairing: {', '.join(missing) or 'everything runs but not all is well'}")
             try:

@@ -21,6 +21,7 @@ NEEDED = {
     "ethtool": "ethtool",
     "socat": "socat",
     "buildah": "buildah",
+    "skopeo": "skopeo",
     "debootstrap": "debootstrap",
     "ip": "iproute2",
     "openssl": "openssl",

@@ -173,6 +173,8 @@ def dress_node(places: Places) -> None:
         processes.must_live(places, "kubelet")
         return succeeds([*kubectl(places), "get", "node", NODE])
 
+    default_account = [*kubectl(places), "get", "serviceaccount", "default"]
+    wait_until("pods may be made", lambda: succeeds(default_account), timeout=60)
     wait_until("the kubelet registers the node", registered, timeout=60)
     if is_dressed(_node(places)):
         return

@@ -9,9 +9,9 @@ carries a mark as well, by which `marked` finds children that programs of ours s
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from .places import Places, child_environment
 
 MARK = "TORPOR_DEV_CLUSTER"
 _RECORDER = (
-    "read -r stat < /proc/$$/stat; read -r boot < /proc/sys/kernel/random/boot_id; "
+    "cd /; read -r stat < /proc/$$/stat; read -r boot < /proc/sys/kernel/random/boot_id; "
     'printf "%s\\n%s\\n" "$boot" "$stat" > "$0.part" && mv "$0.part" "$0" && exec "$@"'
 )
 
@@ -105,16 +105,18 @@ def start(
     places.logs.mkdir(parents=True, exist_ok=True)
     (places.pids / name).unlink(missing_ok=True)
     words = [str(word) for word in command]
-    with (places.logs / f"{name}.log").open("ab") as log:
-        subprocess.Popen(
-            ["/bin/sh", "-c", _RECORDER, str(places.pids / name), *words],
-            cwd="/",
-            env=child_environment(**{MARK: str(places.run)}, **(env or {})),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    log = str(places.logs / f"{name}.log")
+    os.posix_spawn(
+        "/bin/sh",
+        ["/bin/sh", "-c", _RECORDER, str(places.pids / name), *words],
+        child_environment(**{MARK: str(places.run)}, **(env or {})),
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
     return True
 
 
@@ -212,7 +214,14 @@ def _await_death(identities: Sequence[Identity], seconds: float) -> list[Identit
     deadline = time.monotonic() + seconds
     left = list(identities)
     while left and time.monotonic() < deadline:
-        left = [identity for identity in left if lives(identity)]
+        left = [identity for identity in left if lives(identity) or _reap(identity)]
         if left:
             time.sleep(0.02)
     return [identity for identity in left if lives(identity)]
+
+
+def _reap(identity: Identity) -> bool:
+    """Bury a dead child of this very process; others' children are theirs to bury."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(identity.pid, os.WNOHANG)
+    return False

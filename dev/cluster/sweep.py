@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import processes
@@ -20,16 +21,23 @@ from .places import WEIGHTS, Places
 from .programs import program_path
 
 FIRST_TO_STOP = ("kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy")
-SIDE_EFFECTS = ("/var/lib/kubelet", "/var/log/containers", "/var/lib/cni", "/etc/cni", "/opt/cni")
+LOG_LINKS = Path("/var/log/containers")
+SIDE_EFFECTS = (
+    Path("/var/lib/kubelet"),
+    LOG_LINKS,
+    Path("/var/lib/cni"),
+    Path("/etc/cni"),
+    Path("/opt/cni"),
+)
 """Folders that kubelet, containerd or plugins make outside ours whatever they are told."""
 
 
-def note_footprint(places: Places) -> None:
+def note_footprint(places: Places, folders: Iterable[Path] = (*SIDE_EFFECTS, WEIGHTS)) -> None:
     """Before the first start: which of the side effects' folders were not here before us."""
     note = places.state / "made-by-us.json"
     if note.exists():
         return
-    absent = [path for path in (*SIDE_EFFECTS, str(WEIGHTS)) if not Path(path).exists()]
+    absent = [str(folder) for folder in folders if not folder.exists()]
     note.parent.mkdir(parents=True, exist_ok=True)
     part = note.with_suffix(".part")
     part.write_text(json.dumps(absent))
@@ -107,9 +115,8 @@ def remove_cgroups() -> None:
                 continue
 
 
-def remove_log_links(places: Places) -> None:
-    """The kubelet's links in /var/log/containers that point into our pod logs."""
-    folder = Path("/var/log/containers")
+def remove_log_links(places: Places, folder: Path = LOG_LINKS) -> None:
+    """The kubelet's links to container logs that point into our pod logs."""
     if not folder.is_dir():
         return
     for link in folder.iterdir():
@@ -117,8 +124,15 @@ def remove_log_links(places: Places) -> None:
             link.unlink()
 
 
+def half_gone(places: Places) -> Path:
+    """Exists while a sweep is under way or was interrupted: what stands is not worth repairing."""
+    return places.run / "going-down"
+
+
 def sweep(places: Places) -> None:
     """From any state to: nothing runs, nothing is mounted, no interface, no rule, no cgroup."""
+    if places.run.exists():
+        half_gone(places).touch()
     stop_everything(places)
     unmount_everything(places)
     drop_network(places, program_path(places, "kube-proxy"))

@@ -16,7 +16,7 @@ ARGUMENTS = ("--served-model-name", "tiny", "alias", "--max-model-len", "1024")
 """What the engine is started with for this conversation."""
 
 Json = Any
-_HELLO = [{"role": "user", "content": "hello"}]
+_HELLO = [{"role": "user", "content": "Hello, how did you sleep this winter?"}]
 _USAGE = {"include_usage": True}
 _EACH = {"include_usage": True, "continuous_usage_stats": True}
 _LONG = "sleep well " * 900

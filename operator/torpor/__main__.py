@@ -10,7 +10,7 @@ USAGE = """usage: torpor PROGRAM [arguments]
 
   controller   watch InferenceEndpoints and run them (settings: TORPOR_CONTROLLER_*)
   gateway      answer the OpenAI API, hold requests, wake endpoints (settings: TORPOR_GATEWAY_*)
-  prewarm      check and fetch weights: preflight | fetch | ensure --hash HASH
+  prewarm      check and fetch weights: preflight | fetch [--hash HASH] | ensure --hash HASH
   crd          print the CustomResourceDefinitions, or write them: crd [--output DIR]
   key          make an API key: key create [NAME]
 """
@@ -67,7 +67,7 @@ def _key(argv: list[str]) -> int:
     import hashlib
     import secrets
 
-    if not argv or argv[0] != "create" or len(argv) > 2:
+    if not argv or argv[0] != "create" or len(argv) > 2 or argv[-1].startswith("-"):
         sys.stderr.write("usage: torpor key create [NAME]\n")
         return 2
     key = f"tp-{secrets.token_urlsafe(32)}"

@@ -17,7 +17,10 @@ class GatewayMetrics(Protocol):
     """What the gateway counts."""
 
     def request_ended(self, endpoint: str, status: int, seconds: float) -> None:
-        """Count an answered request; 499 is a client that left. `endpoint` is empty where none was found."""
+        """Count an answered request; 499 is a client that left."""
+
+    def turned_away(self, status: int) -> None:
+        """Count a request that was refused before it had an endpoint: unknown model, wrong key, bad body."""
 
     def first_byte(self, endpoint: str, seconds: float) -> None:
         """Count the time from handing a request to a pod to the first byte of its answer."""
@@ -48,6 +51,9 @@ class NoGatewayMetrics:
     """Counts nothing; the twin for tests."""
 
     def request_ended(self, endpoint: str, status: int, seconds: float) -> None:
+        """Ignore it."""
+
+    def turned_away(self, status: int) -> None:
         """Ignore it."""
 
     def first_byte(self, endpoint: str, seconds: float) -> None:
@@ -122,6 +128,10 @@ class PrometheusGatewayMetrics:
         """Count it."""
         self._requests.labels(endpoint, str(status)).inc()
         self._seconds.labels(endpoint).observe(seconds)
+
+    def turned_away(self, status: int) -> None:
+        """Count it, under no endpoint."""
+        self._requests.labels("", str(status)).inc()
 
     def first_byte(self, endpoint: str, seconds: float) -> None:
         """Count it."""

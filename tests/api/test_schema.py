@@ -1,5 +1,6 @@
 """The CRDs as data: complete, bounded, and honest about what is not supported yet."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 import yaml
 
 from torpor.api.crd import endpoint_definition, generate, gpu_class_definition
+from torpor.api.endpoint import InferenceEndpointSpec
+from torpor.api.gpuclass import GPUClassSpec
 
 Json = dict[str, Any]
 
@@ -76,6 +79,32 @@ def test_a_default_is_reached_from_the_spec() -> None:
         inside = "default" in schema and "[]" not in path and parent != "spec"
         if inside and not path.startswith(("spec.cost", "spec.model.s3.caRef", "spec.model.draft")):
             assert SPECS[parent].get("default") == {}, path
+
+
+def _filled(schema: Json, value: Any) -> Any:
+    """Do what the API server does before it stores an object: fill in defaults, the outer before the inner."""
+    if not isinstance(value, dict):
+        return value
+    value = dict(value)
+    for name, child in schema.get("properties", {}).items():
+        if name not in value and "default" in child:
+            value[name] = copy.deepcopy(child["default"])
+        if name in value:
+            value[name] = _filled(child, value[name])
+    return value
+
+
+def test_what_the_api_server_fills_in_is_what_the_models_would_have() -> None:
+    written = {"model": {"source": "s3://models/llama/", "s3": {"caRef": {"name": "ca"}}}}
+    stored = _filled(ENDPOINT["spec"], written)
+    assert stored != written
+    assert InferenceEndpointSpec.model_validate(stored) == InferenceEndpointSpec.model_validate(
+        written
+    )
+    price = {"memory": "45Gi", "gpusPerNode": 1, "price": {"perGPUHour": "1"}}
+    filled = _filled(_root(gpu_class_definition())["properties"]["spec"], price)
+    assert filled["price"]["currency"] == "USD"
+    assert GPUClassSpec.model_validate(filled) == GPUClassSpec.model_validate(price)
 
 
 def test_a_status_has_no_defaults() -> None:

@@ -91,12 +91,14 @@ def test_the_controller_finds_the_gateways_by_the_labels_the_chart_gives_them(
     labels = deployment(installed, "gateway")["spec"]["template"]["metadata"]["labels"]
     assert labels[names.PART_OF] == names.PART_OF_TORPOR
     running = {"phase": "Running", "podIP": "10.0.0.7"}
-    seen = Seen()
-    for component in PROGRAMS:
-        own = deployment(installed, component)["spec"]["template"]["metadata"]["labels"]
-        pod = {"metadata": {"uid": component, "namespace": "x", "name": component, "labels": own}}
-        seen.take_pod(pod | {"status": running}, deleted=False, now_ms=0)
-    assert [pod["metadata"]["name"] for pod in seen.gateway_pods()] == ["gateway"]
+    seen = Seen("torpor-system")
+    for namespace in ("torpor-system", "elsewhere"):
+        for component in PROGRAMS:
+            own = deployment(installed, component)["spec"]["template"]["metadata"]["labels"]
+            name = f"{component}-{namespace}"
+            about = {"uid": name, "namespace": namespace, "name": name, "labels": own}
+            seen.take_pod({"metadata": about, "status": running}, deleted=False, now_ms=0)
+    assert [pod["metadata"]["name"] for pod in seen.gateway_pods()] == ["gateway-torpor-system"]
 
 
 def test_the_controller_asks_the_gateways_on_the_port_that_they_open(installed: Rendered) -> None:

@@ -12,7 +12,10 @@ import kubernetes
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from tests.cluster.words_table import BAD, BAD_CLASSES, GOOD, GOOD_CLASSES, NOT_YET, Changes
+from tests.cluster.gpu_class_table import BAD_CLASSES, GOOD_CLASSES
+from tests.cluster.words_table import BAD, GOOD, NOT_YET, Changes
+from torpor.api.endpoint import InferenceEndpoint
+from torpor.api.gpuclass import GPUClass
 
 pytestmark = pytest.mark.cluster
 
@@ -31,7 +34,7 @@ class Words:
             "wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds")
         )
         self._objects = kubernetes.client.CustomObjectsApi(
-            kubernetes.config.new_client_from_config(kubeconfig)  # type: ignore[no-untyped-call]
+            kubernetes.config.new_client_from_config(kubeconfig)
         )
 
     def kubectl(self, *arguments: str) -> str:
@@ -133,8 +136,9 @@ def words(cluster: Any) -> Words:
 
 
 @pytest.mark.parametrize("changes", GOOD.values(), ids=GOOD)
-def test_a_good_endpoint_is_taken(words: Words, changes: Changes) -> None:
-    assert words.endpoint(changes)["spec"]["model"]["source"].startswith("s3://")
+def test_a_good_endpoint_is_taken_and_then_read(words: Words, changes: Changes) -> None:
+    stored = words.endpoint(changes)
+    assert InferenceEndpoint.model_validate(stored).spec.model.s3_source.bucket
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD.values(), ids=BAD)
@@ -150,8 +154,8 @@ def test_what_no_code_reads_yet_is_refused(words: Words, what: str, changes: Cha
 
 
 @pytest.mark.parametrize("changes", GOOD_CLASSES.values(), ids=GOOD_CLASSES)
-def test_a_good_gpu_class_is_taken(words: Words, changes: Changes) -> None:
-    assert words.gpu_class(changes)["spec"]["memory"] == "45Gi"
+def test_a_good_gpu_class_is_taken_and_then_read(words: Words, changes: Changes) -> None:
+    assert GPUClass.model_validate(words.gpu_class(changes)).spec.memory == 45 * 2**30
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD_CLASSES.values(), ids=BAD_CLASSES)

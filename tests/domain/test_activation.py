@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from torpor.domain.activation import RETRY_SECONDS, SETTLE_LIMIT_SECONDS, SETTLE_SECONDS, Room
+from torpor.domain.refusals import removal
 from torpor.domain.waitroom import (
     Effect,
     Grant,
@@ -211,7 +212,7 @@ def test_who_waited_too_long_is_told_what_was_missing() -> None:
 def test_those_who_wait_are_told_when_the_endpoint_is_deleted() -> None:
     room = asleep()
     room.on_request(1, 10, 0.0)
-    assert refused(room.on_removed()) == {1: 404}
+    assert refused(room.on_closed(removal(YES))) == {1: 404}
 
 
 def test_a_pod_with_an_address_is_probed_once_and_used_when_it_answers() -> None:

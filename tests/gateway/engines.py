@@ -63,7 +63,7 @@ class Engine:
             return web.Response(status=200 if self.healthy else 503)
         if request.path == "/v1/models":
             return web.json_response({"data": [{"id": name} for name in self.names]})
-        body = await request.read()
+        body = await request.content.read()
         self.requests.append((request.path_qs, dict(request.headers), body))
         self.running += 1
         self.most = max(self.most, self.running)

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -75,7 +76,7 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "no such bucket": ({"source": "s3://nowhere-at-all/x/"}, "WeightsBucketNotFound", "has no bucket 'nowhere-at-all'"),
     "unknown scheme": ({"source": "ftp://x/y"}, "WeightsInternal", "'ftp://x/y' is not of the form s3://"),
     "endpoint without scheme": ({"endpoint": "minio:9000"}, "WeightsUnreachable", "'minio:9000' is not of the form"),
-    "unknown host": ({"endpoint": "http://store.invalid"}, "WeightsUnreachable", "store.invalid of the S3 endpoint does not"),
+    "unknown host": ({"endpoint": "http://store.invalid"}, "WeightsUnreachable", "store.invalid of the S3 endpoint"),
 }  # fmt: skip
 
 
@@ -218,8 +219,8 @@ def test_a_listing_that_is_none_is_refused(prewarm: Prewarm) -> None:
 def test_a_server_that_hangs_up_is_asked_three_times(prewarm: Prewarm) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(10)
-        prewarm_port = silent.getsockname()[1]
-        seen = []
+        port = silent.getsockname()[1]
+        seen: list[bytes] = []
 
         def hang_up() -> None:
             while len(seen) < 3:
@@ -227,11 +228,9 @@ def test_a_server_that_hangs_up_is_asked_three_times(prewarm: Prewarm) -> None:
                 seen.append(connection.recv(65536))
                 connection.close()
 
-        import threading
-
         thread = threading.Thread(target=hang_up)
         thread.start()
-        result = prewarm.run("preflight", endpoint=f"http://127.0.0.1:{prewarm_port}")
+        result = prewarm.run("preflight", endpoint=f"http://127.0.0.1:{port}")
         thread.join(10)
     assert len(seen) == 3
     assert (result["reason"], result["retryable"]) == ("WeightsUnreachable", True)

@@ -108,6 +108,9 @@ class Core:
                 yield token
             if outcome == "abort":
                 yield None
+        except errors.ApiError:
+            outcome = "error"
+            raise
         finally:
             if started:
                 self._slots.release()

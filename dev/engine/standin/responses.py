@@ -62,12 +62,23 @@ def _base(
         "top_p": body.get("top_p", 1.0),
         "background": False,
         "max_output_tokens": limit,
+        "max_tool_calls": None,
         "previous_response_id": None,
+        "prompt": None,
+        "reasoning": None,
         "service_tier": "auto",
         "status": "in_progress",
+        "text": None,
+        "top_logprobs": None,
         "truncation": "disabled",
         "usage": None,
         "user": body.get("user"),
+        "presence_penalty": body.get("presence_penalty", 0.0),
+        "frequency_penalty": body.get("frequency_penalty", 0.0),
+        "kv_transfer_params": None,
+        "ec_transfer_params": None,
+        "input_messages": None,
+        "output_messages": None,
     }
 
 
@@ -95,9 +106,19 @@ def _finish(base: dict[str, Any], plan: Plan, spoken: str, sent: int) -> dict[st
         "incomplete_details": {"reason": "max_output_tokens"} if cut_short else None,
         "usage": {
             "input_tokens": plan.prompt_tokens,
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {
+                "cached_tokens": 0,
+                "cache_write_tokens": 0,
+                "input_tokens_per_turn": [],
+                "cached_tokens_per_turn": [],
+            },
             "output_tokens": sent,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {
+                "reasoning_tokens": 0,
+                "tool_output_tokens": 0,
+                "output_tokens_per_turn": [],
+                "tool_output_tokens_per_turn": [],
+            },
             "total_tokens": plan.prompt_tokens + sent,
         },
     }

@@ -70,8 +70,8 @@ class Service:
         """
         limit_name, limit = asked
         if limit is not None and limit < 1:
-            message = f"{limit_name} must be at least 1, got {limit}."
-            raise errors.bad_value(message, limit_name, limit)
+            message = f"max_tokens must be at least 1, got {limit}."
+            raise errors.bad_value(message, "max_tokens", limit)
         if limit is not None and limit > self.context_tokens:
             raise errors.bad_value(
                 f"{limit_name}={limit} cannot be greater than max_model_len={self.context_tokens}. "

@@ -6,6 +6,7 @@ this is how an engine learns that a client has left.
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -145,16 +146,16 @@ class _Connection(asyncio.StreamReaderProtocol):
         super().__init__(self._incoming, loop=loop)
         self._handler = handler
         self._listener = listener
-        self._task: asyncio.Task[None] | None = None
+        self._serving: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert isinstance(transport, asyncio.Transport)
         loop = asyncio.get_running_loop()
         writer = asyncio.StreamWriter(transport, self, self._incoming, loop)
-        self._task = loop.create_task(self._serve(self._incoming, writer))
-        self._listener.connections.add(self._task)
-        self._task.add_done_callback(self._listener.connections.discard)
+        self._serving = loop.create_task(self._serve(self._incoming, writer))
+        self._listener.connections.add(self._serving)
+        self._serving.add_done_callback(self._listener.connections.discard)
 
     def eof_received(self) -> bool:
         super().eof_received()
@@ -162,8 +163,8 @@ class _Connection(asyncio.StreamReaderProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._task is not None:
-            self._task.cancel()
+        if self._serving is not None:
+            self._serving.cancel()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         patience: float | None = None
@@ -209,12 +210,19 @@ class Listener:
         self._server: asyncio.Server | None = None
 
     async def open(self, handler: Handler, host: str, port: int) -> int:
-        """Listen; return the port, which the system chooses when `port` is 0."""
+        """Listen; return the port, which the system chooses when `port` is 0.
+
+        As with vLLM, `::` takes IPv4 too where the system does not forbid it.
+        """
         loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        own = socket.socket(family, socket.SOCK_STREAM)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        own.bind((host, port))
         self._server = await loop.create_server(
-            lambda: _Connection(handler, self), host, port, backlog=2048
+            lambda: _Connection(handler, self), sock=own, backlog=2048
         )
-        number: int = self._server.sockets[0].getsockname()[1]
+        number: int = own.getsockname()[1]
         return number
 
     def close(self) -> None:

@@ -53,6 +53,8 @@ class ErrorCode(StrEnum):
         "The gateway failed; its log says why.")
     ENGINE_BROKE = ("engine_broke", 502,
         "The engine closed the connection before its answer was complete.")
+    GATEWAY_ENDING = ("gateway_ending", 503,
+        "This gateway is shutting down and can wait no longer; another one answers.")
     WAKE_DENIED = ("WakeDenied", 503,
         "The API server does not let the gateway wake the endpoint.")
     ENGINE_TIMEOUT = ("engine_timeout", 504,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -22,6 +23,17 @@ class _Rest(RESTClientObject):
         return aiohttp.TCPConnector(
             limit=0, ssl=self.ssl_context, keepalive_timeout=KEEPALIVE_SECONDS
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Address and credentials, for a frame (kopf) that opens connections of its own; paths name PEM files."""
+
+    server: str
+    ca_path: str | None
+    token: str | None
+    certificate_path: str | None
+    private_key_path: str | None
 
 
 class Api:
@@ -59,6 +71,18 @@ class Api:
         answer = await self.client.call_api(*prepared, _request_timeout=timeout)
         response: aiohttp.ClientResponse = answer.response
         return response
+
+    async def access(self) -> Access:
+        """Return what a connection needs now; a service account's token is read again, since it is replaced hourly."""
+        configuration = self.client.configuration
+        token = await configuration.get_api_key_with_prefix("BearerToken")
+        return Access(
+            server=str(configuration.host),
+            ca_path=configuration.ssl_ca_cert,
+            token=None if token is None else str(token).split()[-1],  # without its scheme word
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+        )
 
     async def close(self) -> None:
         """Close all connections."""

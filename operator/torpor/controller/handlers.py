@@ -6,16 +6,21 @@ nothing; they make kopf list every kind to its end before the first handler runs
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import kopf
 
 from torpor import clock
+from torpor.cluster.connect import Api
 from torpor.controller.seen import Key, Seen
 from torpor.controller.workers import Workers
 from torpor.manifests import names
 
 Json = dict[str, Any]
+
+LOGIN_LIFETIME = timedelta(minutes=30)
+"""How long kopf uses one token: half of the hour for which a service account's token is sure to be good."""
 
 _CHILDREN = (
     ("apps", "v1", "deployments", "Deployment"),
@@ -27,15 +32,16 @@ _CHILDREN = (
 class Ears:
     """Carries what kopf hears to `Seen` and the workers."""
 
-    def __init__(self, seen: Seen, workers: Workers) -> None:
-        """Fill *seen*, touch *workers*."""
+    def __init__(self, seen: Seen, workers: Workers, api: Api) -> None:
+        """Fill *seen*, touch *workers*, and log in with the credentials of *api*."""
+        self._api = api
         self._seen = seen
         self._workers = workers
 
     def registry(self) -> kopf.OperatorRegistry:
         """Return the handlers for `kopf.operator`."""
         registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry)(_log_in)
+        kopf.on.login(registry=registry)(self.log_in)
         watched: list[tuple[str, str, str, Any]] = [
             (names.GROUP, names.VERSION, names.GPU_CLASSES, self.hear_class),
             ("", "v1", "nodes", self.hear_node),
@@ -50,6 +56,19 @@ class Ears:
             kopf.index(group, version, plural, id=f"listed-{plural}", registry=registry)(_listed)
             kopf.on.event(group, version, plural, id=f"hear-{plural}", registry=registry)(handler)
         return registry
+
+    async def log_in(self, **_: Any) -> kopf.ConnectionInfo:
+        """Reach the API server as the rest of the controller does: by address, without asking any DNS."""
+        access = await self._api.access()
+        return kopf.ConnectionInfo(
+            server=access.server,
+            ca_path=access.ca_path,
+            scheme="Bearer" if access.token else None,
+            token=access.token,
+            certificate_path=access.certificate_path,
+            private_key_path=access.private_key_path,
+            expiration=clock.now() + LOGIN_LIFETIME,
+        )
 
     async def hear_endpoint(self, body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002
         """Take in an endpoint; one that is gone takes its worker along."""
@@ -104,11 +123,6 @@ def settings(operator: kopf.OperatorSettings) -> None:
     operator.scanning.disabled = True
     operator.posting.enabled = False
     operator.peering.standalone = True
-
-
-def _log_in(**kwargs: Any) -> Any:
-    """Log in as the pod's service account, else by the kubeconfig."""
-    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
 
 async def _listed(**_: Any) -> None:

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         stream=sys.stderr,
     )
-    for noisy in ("httpx", "httpcore", "kopf.activities", "aiohttp.access"):
+    for noisy in ("httpx", "httpcore", "kopf.objects", "kopf._core.engines.activities", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if argv:
         sys.stderr.write(f"torpor controller takes no arguments, got: {' '.join(argv)}\n")
@@ -109,7 +109,7 @@ async def _act(
         "labels": asyncio.create_task(NodeLabels(seen, objects).run()),
         "kopf": asyncio.create_task(
             kopf.operator(
-                registry=Ears(seen, workers).registry(),
+                registry=Ears(seen, workers, api).registry(),
                 settings=operator,
                 clusterwide=True,
                 standalone=True,

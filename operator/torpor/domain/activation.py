@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torpor.domain.line import Line
-from torpor.domain.refusals import denial, fullness, lateness, removal
+from torpor.domain.refusals import denial, fullness, lateness
 from torpor.domain.waitroom import (
     Effect,
     Grant,
@@ -163,9 +163,9 @@ class Room:
         self.terms = terms
         return self._advance(now)
 
-    def on_removed(self) -> list[Effect]:
-        """Answer everybody who waits: the endpoint was deleted. Requests in flight finish."""
-        return self._refuse_all(removal(self.terms))
+    def on_closed(self, refusal: Refusal) -> list[Effect]:
+        """Answer everybody who waits, because waiting here has no end any more. Requests in flight finish."""
+        return self._refuse_all(refusal)
 
     def on_deployment(self, replicas: int | None, version: int | None, now: float) -> list[Effect]:
         """Take in the Deployment's replicas (None: there is none); news older than the last write is dropped."""

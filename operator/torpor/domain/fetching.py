@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
 """A checkpoint has at least one file that ends so, beside its `config.json`."""
@@ -206,18 +207,17 @@ def _refuse_etags(source: str, files: Sequence[RemoteFile]) -> Refusal | None:
 
 def refuse_config(source: str, text: bytes) -> Refusal | None:
     """Refuse a `config.json` that no engine can read."""
-    if isinstance(_parse_json(text), dict):
+    if _parse_object(text) is not None:
         return None
     return Refusal(FetchReason.CORRUPT, f"{source}config.json is not a JSON object")
 
 
 def refuse_index(source: str, index: str, text: bytes, keys: set[str]) -> Refusal | None:
     """Refuse an index (`model.safetensors.index.json`) that names shards which are not there."""
-    parsed = _parse_json(text)
-    weight_map = parsed.get("weight_map") if isinstance(parsed, dict) else None
+    weight_map = (_parse_object(text) or {}).get("weight_map")
     if not isinstance(weight_map, dict):
         return Refusal(FetchReason.CORRUPT, f"{source}{index} has no weight_map")
-    named = {str(shard) for shard in weight_map.values()}
+    named = {str(shard) for shard in cast("dict[str, object]", weight_map).values()}
     missing = sorted(named - keys)
     if not missing:
         return None
@@ -271,8 +271,9 @@ def format_bytes(count: int) -> str:
     return f"{amount:.1f} TiB"
 
 
-def _parse_json(text: bytes) -> object:
+def _parse_object(text: bytes) -> dict[str, object] | None:
     try:
-        return json.loads(text)
+        parsed: object = json.loads(text)
     except ValueError:
         return None
+    return cast("dict[str, object]", parsed) if isinstance(parsed, dict) else None

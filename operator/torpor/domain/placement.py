@@ -221,4 +221,4 @@ def _fault(reason: Reason, message: str) -> Fault:
 
 
 def _money(micro: int) -> str:
-    return f"{Decimal(micro) / 1_000_000:.4f}".rstrip("0").rstrip(".")
+    return f"{Decimal(micro) / 1_000_000:.6f}".rstrip("0").rstrip(".")

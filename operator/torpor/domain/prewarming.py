@@ -119,7 +119,7 @@ def plan(
     weights = _latest_attempt(known if known.spec == spec else Weights(spec=spec), jobs)
     jobs = tuple(job for job in jobs if job.attempt == weights.attempt)
     failed = max(
-        (job for job in jobs if job.state is JobState.FAILED),
+        (j for j in jobs if j.state is JobState.FAILED and j.node not in labelled),
         key=lambda job: job.finished_ms,
         default=None,
     )

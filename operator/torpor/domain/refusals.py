@@ -48,6 +48,11 @@ def removal(terms: Terms) -> Refusal:
     return Refusal(404, "model_not_found", message)
 
 
+def ending() -> Refusal:
+    """Return what those are told who still wait when the gateway's own grace period is over."""
+    return Refusal(503, "gateway_ending", "this gateway is ending; another one answers", 1.0)
+
+
 def denial(terms: Terms, trouble: str) -> Refusal:
     """Return what those are told whose wake the API server forbids."""
     return Refusal(503, "WakeDenied", f"{terms.name} cannot be woken: {trouble}")

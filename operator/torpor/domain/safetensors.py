@@ -7,7 +7,7 @@ follow each other without a gap from the first byte to the last.
 import json
 import math
 from collections.abc import Mapping
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 LENGTH_BYTES = 8
 MOST_HEADER_BYTES = 100_000_000
@@ -47,10 +47,10 @@ def header_fault(head: bytes, size: int) -> str | None:
     if isinstance(end, str):
         return end
     try:
-        header = json.loads(head[LENGTH_BYTES:end])
+        header: object = json.loads(head[LENGTH_BYTES:end])
     except ValueError:
         return "has a header that is not JSON"
-    if not isinstance(header, dict):
+    if not _is_object(header):
         return "has a header that is not a JSON object"
     spans: list[tuple[int, int]] = []
     for name, tensor in header.items():
@@ -65,7 +65,7 @@ def header_fault(head: bytes, size: int) -> str | None:
 
 def _read_span(tensor: object) -> tuple[int, int] | None:
     """Begin and end of one tensor, if its offsets fit its dtype and shape."""
-    if not isinstance(tensor, dict):
+    if not _is_object(tensor):
         return None
     offsets, shape = tensor.get("data_offsets"), tensor.get("shape")
     if not (_is_counts(offsets) and len(offsets) == 2 and _is_counts(shape)):
@@ -77,8 +77,14 @@ def _read_span(tensor: object) -> tuple[int, int] | None:
     return begin, end
 
 
+def _is_object(value: object) -> TypeGuard[dict[str, object]]:
+    return isinstance(value, dict)
+
+
 def _is_counts(value: object) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    return isinstance(value, list) and all(
+        type(item) is int and item >= 0 for item in cast("list[object]", value)
+    )
 
 
 def _span_fault(spans: list[tuple[int, int]], data_bytes: int, size: int) -> str | None:

@@ -21,7 +21,7 @@ Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
 _LOCKED = {
-    "model": {"source": "s3://unreadable/"},
+    "model": {"source": "s3://unreadable/weights/"},
     "access": {"keys": [{"name": "nobody", "sha256": "0" * 64}]},
 }
 """Stands for a spec that cannot be read: whoever may have been locked out stays locked out."""

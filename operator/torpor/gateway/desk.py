@@ -106,7 +106,6 @@ class Desk:
     def note_end(self, outcome: Outcome, seconds: float) -> None:
         """Count a request that has ended, for demand and metrics."""
         tally, key, used = self.tally, self.entry.key, outcome.used
-        tally.last_byte_ms = clock.now_ms()
         if outcome.status < 400:
             tally.succeeded += 1
         elif outcome.status != CLIENT_LEFT:
@@ -138,9 +137,9 @@ class Desk:
         self._run(self.room.on_pods(known, clock.monotonic()))
         self._note_health()
 
-    def close(self) -> None:
-        """Answer everybody who waits: the endpoint was deleted."""
-        self._run(self.room.on_removed())
+    def close(self, refusal: Refusal) -> None:
+        """Answer everybody who waits: the endpoint was deleted, or the gateway ends."""
+        self._run(self.room.on_closed(refusal))
 
     # Effects
 
@@ -173,7 +172,9 @@ class Desk:
 
     def _off_pod(self, place: Place) -> None:
         if place.uid is not None:
-            self.tally.end(place.uid, clock.now_ms())
+            now_ms = clock.now_ms()
+            self.tally.end(place.uid, now_ms)
+            self.tally.last_byte_ms = now_ms
         place.uid = place.address = None
 
     def _note_waiting(self) -> None:

@@ -65,13 +65,16 @@ class Door:
         """Return the response to one request, whatever happens."""
         self.active += 1
         try:
-            return await self._answer(request)
+            reply = await self._answer(request)
+            if self.closing and not reply.prepared:
+                reply.force_close()
+            return reply
         except ConnectionError:
             return web.Response(status=CLIENT_LEFT)  # nobody reads it
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             bug = Refusal(500, "internal_error", "the gateway failed; its log says why")
-            return await send_refusal(request, bug, closing=True)
+            return await self._turn_away(request, bug, closing=True)
         finally:
             self.active -= 1
 
@@ -80,29 +83,30 @@ class Door:
         if path in MODEL_PATHS:
             if request.method == "POST":
                 return await self._ask(request, path)
-            return await self._refuse(request, 405, "method_not_allowed", f"{path} takes only POST")
+            words = f"{path} takes only POST"
+            return await self._turn_away(request, Refusal(405, "method_not_allowed", words))
         if request.method == "GET":
             if path == MODELS or path.startswith(MODELS + "/"):
                 return await self._list(request, path[len(MODELS) + 1 :])
             if path == "/health":
                 return web.Response()
         words = f"There is no {request.method} {path} here; {MODELS} lists the models"
-        return await self._refuse(request, 404, "unknown_url", words)
+        return await self._turn_away(request, Refusal(404, "unknown_url", words))
 
     async def _ask(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         """Take a request that names a model through the chain: body, model, key, waiting room, engine."""
         body = await self._read(request)
         if isinstance(body, Refusal):
-            return await send_refusal(request, body, closing=True)
+            return await self._turn_away(request, body, closing=True)
         ask = read_ask(path, request.headers.get("Content-Type", ""), body)
         if isinstance(ask, Refusal):
-            return await send_refusal(request, ask, self.closing)
+            return await self._turn_away(request, ask)
         digest = read_digest(request.headers.get("Authorization"))
         entry = self._hall.directory.resolve(ask.model, digest)
         if isinstance(entry, Refusal):
-            return await send_refusal(request, entry, self.closing)
+            return await self._turn_away(request, entry)
         if self.held_bytes + len(body) > self._settings.max_held_bytes:
-            return await send_refusal(request, self._overfull(len(body)), self.closing)
+            return await self._turn_away(request, self._overfull(len(body)))
         desk = self._hall.desk(entry)
         self.held_bytes += len(body)
         try:
@@ -120,7 +124,8 @@ class Door:
         if (request.content_length or 0) > limit:
             return too_large
         if content.is_eof():
-            return content.read_nowait(-1) or b""
+            body = content.read_nowait(-1) or b""
+            return body if len(body) <= limit else too_large
         if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         parts: list[bytes] = []
@@ -147,13 +152,15 @@ class Door:
             return web.Response(text=json.dumps(answer), content_type=JSON)
         entry = self._hall.directory.resolve(name, digest)
         if isinstance(entry, Refusal):
-            return await send_refusal(request, entry, self.closing)
+            return await self._turn_away(request, entry)
         return web.Response(text=json.dumps(openai.model_object(name, entry)), content_type=JSON)
 
-    async def _refuse(
-        self, request: web.BaseRequest, status: int, code: str, message: str
+    async def _turn_away(
+        self, request: web.BaseRequest, refusal: Refusal, closing: bool = False
     ) -> web.StreamResponse:
-        return await send_refusal(request, Refusal(status, code, message), self.closing)
+        """Refuse a request before it has an endpoint."""
+        self._hall.tools.metrics.turned_away(refusal.status)
+        return await send_refusal(request, refusal, closing or self.closing)
 
     def _overfull(self, size: int) -> Refusal:
         held, limit = self.held_bytes, self._settings.max_held_bytes

@@ -6,10 +6,12 @@ What was learnt stays when a watch breaks: requests to endpoints that are awake 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from torpor import clock
+from torpor.domain.refusals import ending, removal
 from torpor.domain.waitroom import PodFacts
 from torpor.gateway.catalogue import Entry, read_entry
 from torpor.gateway.desk import Desk
@@ -19,6 +21,7 @@ from torpor.gateway.tally import KEPT_MS, Tally
 from torpor.gateway.tools import Tools
 
 Json = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 class Hall:
@@ -41,6 +44,11 @@ class Hall:
         """Return the desk of an endpoint."""
         return self.desks[entry.key]
 
+    def end_waiting(self) -> None:
+        """Answer everybody who still waits: the gateway ends."""
+        for desk in self.desks.values():
+            desk.close(ending())
+
     def forget_the_gone(self) -> None:
         """Drop what has been told for ten minutes about pods and endpoints that are gone."""
         since = clock.now_ms() - KEPT_MS
@@ -57,10 +65,19 @@ class Hall:
         entry = read_entry(obj, self.directory.entries.get(key))
         self.directory.put(entry)
         desk = self.desks.get(key)
-        if desk is not None:
+        if desk is not None and desk.entry.uid == entry.uid:
             desk.told_entry(entry)
             return
-        tally = self.tallies.setdefault(key, Tally())
+        if desk is not None:
+            desk.close(removal(entry.terms))
+        self._open(key, entry)
+
+    def _open(self, key: str, entry: Entry) -> None:
+        """Open a desk with an empty tally: a namesake that was deleted is another endpoint."""
+        tally = self.tallies[key] = Tally()
+        seen = self.sightings.get(key) or {}
+        for uid in [uid for uid, sighting in seen.items() if sighting["goneAtMs"]]:
+            del seen[uid]
         desk = self.desks[key] = Desk(entry, tally, self.tools)
         if key in self._replicas:
             desk.told_deployment(*self._replicas[key])
@@ -70,7 +87,7 @@ class Hall:
     def _endpoint_removed(self, key: str, _: Json | None) -> None:
         self.directory.drop(key)
         if (desk := self.desks.pop(key, None)) is not None:
-            desk.close()
+            desk.close(removal(desk.entry.terms))
             self.tools.metrics.forget(key)
 
     def _deployment_changed(self, key: str, obj: Json) -> None:
@@ -133,10 +150,13 @@ class Ears:
             self.change(obj)
 
     def change(self, obj: Json) -> None:
-        """Take in one object."""
+        """Take in one object; one that cannot be read must not hide the others."""
         if (key := self._read(obj)) is not None:
             self._keys.add(key)
-            self._changed(key, obj)
+            try:
+                self._changed(key, obj)
+            except Exception:
+                log.exception("%s: cannot be read; what was known of it stays", key)
 
     def remove(self, obj: Json) -> None:
         """Take in that one is gone."""

@@ -27,6 +27,8 @@ from torpor.settings.programs import GatewaySettings
 
 log = logging.getLogger(__name__)
 
+LAST_WORDS_SECONDS = 0.5
+"""Time to tell those who still wait when the grace period is over."""
 POLL_SECONDS = 0.05
 """How often a draining gateway looks whether its last request has ended."""
 
@@ -64,6 +66,11 @@ class Gateway:
         """Return the internal port."""
         return self._internal_port.number
 
+    @property
+    def draining(self) -> bool:
+        """Return whether it is about to end."""
+        return self._door.closing
+
     async def start(self) -> None:
         """Open both ports and begin to watch; requests before the first lists are held back by readiness only."""
         await self._internal_port.open()
@@ -93,7 +100,10 @@ class Gateway:
         await _until(lambda: False, self._settings.drain_delay, hurry)
         await self._public_port.stop()
         await _until(lambda: not self._door.active, self._settings.drain_grace, hurry)
-        log.info("drained: %d requests are left", self._door.active)
+        if self._door.active:
+            log.warning("%d requests did not end in time", self._door.active)
+            self._hall.end_waiting()
+            await _until(lambda: not self._door.active, LAST_WORDS_SECONDS, hurry)
         ended = clock.monotonic()
         internal = self._internal
         if internal.demand_read_at is not None:

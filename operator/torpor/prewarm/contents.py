@@ -38,7 +38,7 @@ def parse_listing(address: Address, body: bytes) -> tuple[list[RemoteFile], str 
     if name == root.tag:
         raise not_s3
     encoded = root.findtext(f"{name}EncodingType") == "url"
-    files = []
+    files: list[RemoteFile] = []
     for entry in root.iterfind(f"{name}Contents"):
         key = entry.findtext(f"{name}Key") or ""
         key = unquote_plus(key) if encoded else key

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from threading import Event
 
@@ -25,7 +25,7 @@ def try_lock(path: str) -> int | None:
 
 
 @contextmanager
-def hold_lock(path: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def hold_lock(path: str, waiting: Callable[[], None] = lambda: None) -> Generator[None, None, None]:
     """Hold the lock; `waiting` is called several times a second while another process has it."""
     fd = try_lock(path)
     while fd is None:

@@ -1,6 +1,6 @@
 """All that can be known before the first gigabyte: may we read it, is it a checkpoint, is it whole, does it fit."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -59,7 +59,7 @@ def examine(store: Store, budget_bytes: int) -> Listing:
 
 
 @contextmanager
-def open_session(store: Store) -> Iterator[Session]:
+def open_session(store: Store) -> Generator[Session, None, None]:
     """Open a session and close it again."""
     session = store.session()
     try:

@@ -1,4 +1,4 @@
-"""`torpor prewarm preflight | fetch | ensure --hash H`: what the Job and the init container run.
+"""`torpor prewarm preflight | fetch [--hash H] | ensure --hash H`: what the Job and the init container run.
 
 The result, good or bad, is one JSON document in the termination log; the exit status is 0 or 1 (2 for a
 command line that is none). A hit of `ensure` touches the standard library and two files, nothing else.
@@ -19,7 +19,7 @@ from torpor.settings.prewarm import (
     read_termination_log,
 )
 
-USAGE = "usage: torpor prewarm preflight | fetch | ensure --hash HASH"
+USAGE = "usage: torpor prewarm preflight | fetch [--hash HASH] | ensure --hash HASH"
 
 
 class Order(NamedTuple):
@@ -72,8 +72,8 @@ def parse_order(argv: list[str]) -> Order | None:
     match argv:
         case ["preflight"] | ["fetch"]:
             return Order(argv[0], None)
-        case ["ensure", "--hash", name]:
-            return Order("ensure", name)
+        case ["fetch" | "ensure", "--hash", name]:
+            return Order(argv[0], name)
         case _:
             return None
 

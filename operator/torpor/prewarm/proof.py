@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from awscrt import checksums
 
@@ -15,7 +15,8 @@ METHODS = ("crc64nvme", "crc32c", "crc32", "md5-etag", "size-only")
 
 
 class _Algorithm(NamedTuple):
-    compute: Callable[[memoryview], int]
+    compute: Callable[[Any], int]
+    """Takes any buffer; awscrt declares bytes only."""
     combine: Callable[[int, int, int], int]
     size: int
 

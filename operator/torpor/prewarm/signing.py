@@ -1,5 +1,7 @@
 """Requests that a store accepts: credentials from the settings or from botocore's chain, AWS signature version 4."""
 
+from typing import Any, cast
+
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -25,13 +27,15 @@ class Signer:
     @property
     def access_key(self) -> str:
         """The key's name, which is no secret."""
-        return str(self._credentials.get_frozen_credentials().access_key)
+        frozen: Any = self._credentials.get_frozen_credentials()
+        return str(frozen.access_key)
 
     def sign(self, method: str, url: str, headers: dict[str, str]) -> dict[str, str]:
         """Return the headers with date and authorization added; all given ones are covered."""
         request = AWSRequest(method=method, url=url, headers=headers)
         frozen = self._credentials.get_frozen_credentials()
-        S3SigV4Auth(frozen, "s3", self.region).add_auth(request)
+        auth: Any = S3SigV4Auth(frozen, "s3", self.region)
+        auth.add_auth(request)
         return dict(request.headers.items())
 
 
@@ -43,10 +47,10 @@ def _find_credentials(settings: PrewarmSettings) -> Credentials:
         raise FetchFailure(
             FetchReason.ACCESS_DENIED, f"the Secret of spec.model.s3.secretRef has no {missing}"
         )
-    from botocore.session import get_session  # half a second; only for web identity and roles
+    from botocore import session  # half a second; only for web identity and roles
 
     try:
-        found = get_session().get_credentials()
+        found: Credentials | None = cast("Any", session).get_session().get_credentials()
     except BotoCoreError as error:
         raise FetchFailure(
             FetchReason.ACCESS_DENIED, f"the S3 credentials of the pod's identity fail ({error})"

@@ -3,7 +3,7 @@
 import mmap
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -117,7 +117,7 @@ class Transfer:
             self._arrivals[file.key] = _Arrival(file, cut(file, self._settings.part_bytes), proof)
 
     @contextmanager
-    def _take_hand(self) -> Iterator[Hand]:
+    def _take_hand(self) -> Generator[Hand, None, None]:
         """The mapping lives as long as the last view of it, a traceback's included: it is not closed by hand."""
         with open_session(self._store) as session:
             yield Hand(session, memoryview(mmap.mmap(-1, self._settings.part_bytes)))

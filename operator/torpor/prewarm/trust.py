@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torpor.domain.fetching import FetchReason
 from torpor.prewarm.failure import FetchFailure
@@ -52,10 +52,9 @@ def _read_subjects(ca_file: str) -> str:
 
 def _format_name(subject: object) -> str:
     """Write a distinguished name; `ssl` gives it as tuples of tuples of (attribute, value)."""
-    if not isinstance(subject, tuple):
-        return str(subject)
     short = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU"}
-    pairs = [pair for group in subject for pair in group]
+    groups = cast("tuple[tuple[tuple[str, str], ...], ...]", subject)
+    pairs = [pair for group in groups for pair in group]
     return ", ".join(f"{short.get(attribute, attribute)}={value}" for attribute, value in pairs)
 
 

@@ -1,0 +1,1 @@
+"""What every benchmark shares: a stage to measure on, an eye on the API server, figures with bars."""

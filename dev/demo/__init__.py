@@ -1,0 +1,1 @@
+"""The whole product on real parts, told as it happens: `make demo`."""

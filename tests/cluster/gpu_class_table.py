@@ -1,0 +1,63 @@
+"""Good and bad GPU classes for `test_words`, in the form of `words_table`."""
+
+from tests.cluster.words_table import Changes
+
+_PRICE = {"perGPUHour": "1.861"}
+
+GOOD_CLASSES: dict[str, Changes] = {
+    "only what is needed": {},
+    "free": {"price.perGPUHour": "0", "capacityType": "owned"},
+    "in full": {
+        "resourceName": "amd.com/gpu",
+        "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L40S"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "provider": "aws",
+        "region": "us-east-1",
+        "zone": "us-east-1a",
+        "jurisdiction": "US",
+        "capacityType": "spot",
+        "price": _PRICE | {"currency": "EUR", "source": "price list", "asOf": "2026-07-20"},
+    },
+}
+
+BAD_CLASSES: dict[str, tuple[Changes, str]] = {
+    "no memory": ({"memory": None}, "spec.memory: Required value"),
+    "memory of nothing": ({"memory": "0"}, "must be greater than 0"),
+    "resource without domain": ({"resourceName": "gpu"}, "spec.resourceName: Invalid value"),
+    "node without GPU": ({"gpusPerNode": 0}, "should be greater than or equal to 1"),
+    "price in words": ({"price.perGPUHour": "abc"}, "spec.price.perGPUHour: Invalid value"),
+    "negative price": ({"price.perGPUHour": "-1"}, "spec.price.perGPUHour: Invalid value"),
+    "price as a number": ({"price.perGPUHour": 1.861}, "must be of type string"),
+    "price without amount": ({"price": {"currency": "EUR"}}, "spec.price.perGPUHour: Required"),
+    "currency in words": ({"price": _PRICE | {"currency": "euro"}}, "price.currency: "),
+    "day in words": ({"price": _PRICE | {"asOf": "last July"}}, "price.asOf: "),
+    "no such country": ({"jurisdiction": "UK"}, "'UK' is not an ISO 3166-1 alpha-2 country code"),
+    "toleration of nothing": (
+        {"tolerations": [{"effect": "NoExecute"}]},
+        "operator must be Exists",
+    ),
+    "toleration of a value": (
+        {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]},
+        "value must not be set with operator Exists",
+    ),
+    "scope of nodes": (
+        {"price": _PRICE | {"scope": "node"}},
+        "spec.price.scope: node is not supported yet",
+    ),
+    "steps": (
+        {"price": _PRICE | {"granularitySeconds": 60}},
+        "spec.price.granularitySeconds is not supported yet",
+    ),
+    "smallest bill": (
+        {"price": _PRICE | {"minimumSeconds": 60}},
+        "spec.price.minimumSeconds is not supported yet",
+    ),
+    "price of a later day": (
+        {"price": _PRICE | {"effectiveFrom": "2027-01-01"}},
+        "spec.price.effectiveFrom is not supported yet",
+    ),
+    "egress": (
+        {"price": _PRICE | {"egressPerGiB": "0.09"}},
+        "spec.price.egressPerGiB is not supported yet",
+    ),
+}

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.domain.metered_world import H100, L40S, PRICES, T0, booked
+from torpor.domain.ledger import Meter, Phases, Price, Row, always_on_micro_ms, spent_micro_ms
+from torpor.domain.ledger import rate_micro_per_hour as rate
+from torpor.domain.metering import GRACE_MS, PATIENCE_MS, accrue, stay_on, totals
+from torpor.domain.observation import Demand, GatewayReport, PodSeen, combined
+
+POD = PodSeen(
+    "pod-0",
+    "engine-0",
+    gpus=2,
+    gpu_class="l40s",
+    scheduled_ms=T0,
+    first_ready_ms=T0 + 10_000,
+    deleted_ms=T0 + 100_000,
+    finished_ms=T0 + 105_000,
+    gone_ms=T0 + 106_000,
+)
+RUNS = replace(POD, deleted_ms=None, finished_ms=None, gone_ms=None)
+
+
+def answers(at: int, *busy: tuple[int, int | None], silent: tuple[str, ...] = ()) -> Demand:
+    report = GatewayReport("gateway-0", at, T0, busy={"pod-0": busy} if busy else {})
+    return Demand((report,), silent)
+
+
+def test_a_controller_that_comes_back_asks_the_gateways_before_it_closes_a_pod() -> None:
+    busy = (T0 + 20_000, T0 + 80_000)
+    meter = accrue(Meter(), [POD], answers(T0 + 105_000, busy), PRICES, T0 + 105_000)
+    at = T0 + 300_000
+    nobody_asked_yet = Demand((), ("gateway-0",))
+    meter = accrue(meter, [POD], nobody_asked_yet, PRICES, at)
+    assert [entry.uid for entry in meter.live] == ["pod-0"]
+    meter = accrue(meter, [POD], answers(at, busy), PRICES, at)
+    assert booked(meter)[L40S.id] == Phases(20_000, 120_000, 60_000, 10_000)
+    assert meter.estimated_ms == 0
+
+
+def test_a_first_ready_that_only_a_gateway_saw_counts_though_the_pod_has_ended() -> None:
+    mine = replace(POD, first_ready_ms=None)
+    at = T0 + 200_000
+    meter = accrue(Meter(), [mine], Demand((), ("gateway-0",)), PRICES, at)
+    told = GatewayReport("gateway-0", at, T0, pods=(POD,))
+    demand = Demand((told,))
+    meter = accrue(meter, combined([mine], demand), demand, PRICES, at)
+    assert booked(meter)[L40S.id] == Phases(starting=20_000, idle=180_000, terminating=10_000)
+
+
+def test_a_pending_pod_costs_nothing_and_is_not_on_the_meter() -> None:
+    pending = replace(RUNS, scheduled_ms=None, first_ready_ms=None)
+    assert accrue(Meter(), [pending], answers(T0 + 60_000), PRICES, T0 + 60_000) == Meter()
+
+
+def test_a_pod_that_never_became_ready_is_booked_as_a_failed_start() -> None:
+    crashed = replace(POD, first_ready_ms=None, deleted_ms=None, finished_ms=T0 + 30_000)
+    meter = accrue(Meter(), [crashed], answers(T0 + 40_000), PRICES, T0 + 40_000)
+    assert meter.rows == (Row(L40S, Phases(starting=60_000, failed_starting=60_000)),)
+
+
+def test_a_pod_that_leaves_with_no_finish_time_ends_when_it_was_seen_to_leave_and_is_estimated() -> (
+    None
+):
+    left = replace(POD, finished_ms=None)
+    meter = accrue(Meter(), [left], answers(T0 + 107_000), PRICES, T0 + 107_000)
+    assert booked(meter)[L40S.id] == Phases(starting=20_000, idle=180_000, terminating=12_000)
+    assert meter.estimated_ms == 2 * 6_000
+
+
+def test_a_pod_that_vanished_unseen_while_being_deleted_ends_after_its_grace_period() -> None:
+    going = replace(RUNS, deleted_ms=T0 + 50_000)
+    meter = accrue(Meter(), [going], answers(T0 + 51_000), PRICES, T0 + 51_000)
+    for at in (T0 + 400_000, T0 + 401_000):
+        meter = accrue(meter, [], answers(at), PRICES, at)
+    assert booked(meter)[L40S.id] == Phases(starting=20_000, idle=80_000, terminating=2 * GRACE_MS)
+    assert meter.estimated_ms == 2 * GRACE_MS
+
+
+def test_a_pod_that_vanished_unseen_in_a_long_outage_is_billed_until_found_missing_all_estimated() -> (
+    None
+):
+    meter = accrue(Meter(), [RUNS], answers(T0 + 65_000), PRICES, T0 + 65_000)
+    found_missing = T0 + 1_260_000
+    meter = accrue(meter, [], answers(found_missing), PRICES, found_missing)
+    meter = accrue(meter, [], answers(found_missing + 1_000), PRICES, found_missing + 1_000)
+    assert booked(meter)[L40S.id].accrued == 2 * 1_260_000
+    assert meter.estimated_ms == 2 * (1_260_000 - 60_000), "alive at T0 + 60 s by all accounts"
+
+
+def test_nobody_is_given_up_as_vanished_while_a_gateway_may_still_tell() -> None:
+    meter = accrue(Meter(), [RUNS], answers(T0 + 65_000), PRICES, T0 + 65_000)
+    for demand in (Demand(), answers(T0 + 65_000, silent=("gateway-1",))):
+        assert accrue(meter, [], demand, PRICES, T0 + 300_000).live == meter.live
+
+
+def test_busy_time_that_all_gateways_have_forgotten_counts_as_idle_and_shows_as_estimated() -> None:
+    meter = accrue(Meter(), [RUNS], answers(T0 + 65_000), PRICES, T0 + 65_000)
+    at = T0 + 1_000_000
+    meter = accrue(meter, [RUNS], answers(at, (T0 + 900_000, None)), PRICES, at)
+    assert meter.estimated_ms == 2 * (400_000 - 60_000), "of T0 + 60 s … at - 10 min nobody knows"
+    assert totals(meter, answers(at, (T0 + 900_000, None)), at)[0].phases == Phases(
+        starting=20_000, busy=200_000, idle=2 * 890_000
+    )
+
+
+def test_a_stream_open_through_a_long_outage_is_busy_and_nothing_is_estimated() -> None:
+    stream = (T0 + 10_000, None)
+    meter = accrue(Meter(), [RUNS], answers(T0 + 65_000, stream), PRICES, T0 + 65_000)
+    at = T0 + 2_000_000
+    meter = accrue(meter, [RUNS], answers(at, stream), PRICES, at)
+    assert meter.estimated_ms == 0
+    assert totals(meter, answers(at, stream), at)[0].phases.busy == 2 * 1_990_000
+
+
+def test_what_the_other_gateways_say_is_kept_before_they_forget_it_though_one_never_answers() -> (
+    None
+):
+    busy = (T0 + 20_000, T0 + 40_000)
+    meter, at = Meter(), T0
+    while at < T0 + 1_500_000:
+        at += 30_000
+        told = (busy,) if at - 600_000 <= busy[1] and at > busy[0] else ()
+        meter = accrue(meter, [RUNS], answers(at, *told, silent=("gateway-1",)), PRICES, at)
+    phases = totals(meter, answers(at), at)[0].phases
+    assert phases.busy == 2 * 20_000
+    assert meter.estimated_ms == 2 * (1_500_000 - PATIENCE_MS - 10_000 - 20_000)
+
+
+def test_what_a_silent_gateway_had_open_is_busy_up_to_its_last_word_only() -> None:
+    last_word = GatewayReport("gateway-1", T0 + 50_000, T0, busy={"pod-0": ((T0 + 20_000, None),)})
+    at = T0 + 90_000
+    demand = Demand((*answers(at).reports, last_word), ("gateway-1",))
+    meter = accrue(Meter(), [RUNS], demand, PRICES, at)
+    assert totals(meter, demand, at)[0].phases == Phases(starting=20_000, busy=60_000, idle=100_000)
+
+
+def test_requests_held_before_ready_and_drained_after_deletion_are_not_busy() -> None:
+    spans = ((T0 - 5_000, T0 + 20_000), (T0 + 95_000, T0 + 104_000))
+    meter = accrue(Meter(), [POD], answers(T0 + 106_000, *spans), PRICES, T0 + 106_000)
+    assert booked(meter)[L40S.id] == Phases(20_000, 30_000, 150_000, 10_000)
+
+
+def test_a_later_ready_of_a_flapping_pod_does_not_move_its_first() -> None:
+    meter = accrue(Meter(), [RUNS], answers(T0 + 20_000), PRICES, T0 + 20_000)
+    flapped = replace(RUNS, first_ready_ms=T0 + 60_000)
+    meter = accrue(meter, [flapped], answers(T0 + 70_000), PRICES, T0 + 70_000)
+    assert meter.live[0].first_ready_ms == T0 + 10_000
+
+
+def test_a_clock_that_went_backwards_never_makes_a_phase_negative() -> None:
+    twisted = replace(POD, first_ready_ms=T0 - 9_000, deleted_ms=T0 - 5_000, finished_ms=T0 - 1)
+    meter = accrue(Meter(), [twisted], answers(T0 + 1_000), PRICES, T0 + 1_000)
+    assert meter.live == ()
+    assert booked(meter) == {}
+
+
+def test_a_changed_price_opens_a_row_for_new_pods_and_leaves_the_old_ones_theirs() -> None:
+    dearer = Price("l40s@2000000USD", "l40s", "on-demand", "USD", 2_000_000)
+    meter = accrue(Meter(), [RUNS], answers(T0 + 20_000), PRICES, T0 + 20_000)
+    newer = replace(RUNS, uid="pod-1", gpus=1, scheduled_ms=T0 + 30_000, first_ready_ms=None)
+    meter = accrue(meter, [RUNS, newer], answers(T0 + 40_000), {"l40s": dearer}, T0 + 40_000)
+    rows = {row.price.id: row.phases.accrued for row in totals(meter, Demand(), T0 + 40_000)}
+    assert rows == {L40S.id: 80_000, dearer.id: 10_000}
+    assert rate(meter) == 2 * 1_861_000 + 2_000_000
+
+
+def test_a_pod_of_a_class_without_a_price_has_no_cost_instead_of_none_at_all() -> None:
+    meter = accrue(Meter(), [RUNS], answers(T0 + 20_000), {}, T0 + 20_000)
+    assert meter.live[0].price == Price("l40s@unknown", "l40s")
+    assert rate(meter) is None
+    assert spent_micro_ms(totals(meter, Demand(), T0 + 20_000)) is None
+    assert spent_micro_ms(meter.rows) == 0, "what is settled so far is known"
+
+
+def test_a_sleeping_endpoint_costs_nothing_per_hour() -> None:
+    assert rate(Meter()) == 0
+
+
+@pytest.mark.parametrize(
+    ("pod", "per_hour"),
+    [
+        pytest.param(RUNS, 2 * 1_861_000, id="running"),
+        pytest.param(replace(RUNS, first_ready_ms=None), 2 * 1_861_000, id="starting"),
+        pytest.param(replace(RUNS, deleted_ms=T0 + 50_000), 2 * 1_861_000, id="terminating"),
+        pytest.param(replace(POD, gone_ms=None), 0, id="finished and not yet booked"),
+        pytest.param(replace(RUNS, gpu_class="h100", gpus=1), 6_880_000, id="another class"),
+    ],
+)
+def test_the_rate_counts_pods_that_hold_a_gpu(pod: PodSeen, per_hour: int) -> None:
+    meter = accrue(Meter(), [pod], Demand((), ("gateway-0",)), PRICES, T0 + 106_000)
+    assert len(meter.live) == 1
+    assert rate(meter) == per_hour
+
+
+def test_the_same_pod_told_twice_in_one_pass_is_one_pod() -> None:
+    meter = accrue(Meter(), [RUNS, RUNS], answers(T0 + 20_000), PRICES, T0 + 20_000)
+    assert len(meter.live) == 1
+
+
+def test_never_sleeping_is_counted_from_the_first_pass_on() -> None:
+    meter = stay_on(Meter(), L40S, 4, T0)
+    assert (meter.rows, meter.always_on_ms) == ((), T0)
+    meter = stay_on(meter, L40S, 4, T0 + 3_600_000)
+    assert meter.rows == (Row(L40S, always_on=4 * 3_600_000),)
+    assert always_on_micro_ms(meter.rows) == 4 * 1_861_000 * 3_600_000
+
+
+def test_never_sleeping_follows_the_price_of_each_stretch() -> None:
+    meter = stay_on(stay_on(stay_on(Meter(), L40S, 1, T0), L40S, 1, T0 + 5), H100, 2, T0 + 9)
+    assert {row.price.id: row.always_on for row in meter.rows} == {L40S.id: 5, H100.id: 8}
+
+
+@given(st.lists(st.integers(-5_000, 60_000), min_size=1, max_size=30))
+def test_never_sleeping_moves_forward_only_however_often_it_is_counted(jumps: list[int]) -> None:
+    meter, instants = stay_on(Meter(), L40S, 3, T0), [T0]
+    for jump in jumps:
+        instants.append(instants[-1] + jump)
+        meter = stay_on(meter, L40S, 3, instants[-1])
+        assert stay_on(meter, L40S, 3, instants[-1]) == meter
+    assert sum(row.always_on for row in meter.rows) == 3 * (max(instants) - T0)
+    assert meter.always_on_ms == max(instants)

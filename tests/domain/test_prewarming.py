@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from torpor.domain.observation import Fault
+from torpor.domain.prewarming import (
+    JobKind,
+    JobSeen,
+    JobState,
+    JobWanted,
+    Weights,
+    WeightsPlan,
+    pause_ms,
+    plan,
+)
+
+NOW = 1_800_000_000_000
+SPEC, HASH, OTHER = "digest", "a" * 32, "b" * 32
+NODES = ("node-1", "node-2")
+NONE: frozenset[str] = frozenset()
+FRESH = Weights(spec=SPEC)
+LISTED = Weights(SPEC, HASH, bytes=16_000, files=9)
+CHECK = JobSeen(JobKind.CHECK, SPEC, JobState.RUNNING)
+CHECKED = replace(CHECK, state=JobState.SUCCEEDED, hash=HASH, bytes=16_000, files=9)
+DENIED = replace(
+    CHECK, state=JobState.FAILED, finished_ms=NOW, reason="WeightsAccessDenied",
+    message="the secret key is wrong", retryable=False,
+)  # fmt: skip
+FETCH = JobSeen(JobKind.FETCH, SPEC, JobState.RUNNING, node="node-1")
+FETCHED = replace(FETCH, state=JobState.SUCCEEDED, hash=HASH, verified="crc64nvme")
+FULL = replace(
+    FETCH, state=JobState.FAILED, finished_ms=NOW, reason="WeightsTooLarge",
+    message="16 GB do not fit into 9 GB",
+)  # fmt: skip
+TOO_LARGE = Fault("WeightsTooLarge", "16 GB do not fit into 9 GB")
+
+
+def on(node: str, job: JobSeen) -> JobSeen:
+    return replace(job, node=node)
+
+
+def planned(
+    known: Weights,
+    *jobs: JobSeen,
+    nodes: tuple[str, ...] = NODES,
+    labelled: frozenset[str] = NONE,
+    now: int = NOW,
+) -> WeightsPlan:
+    return plan(SPEC, known, jobs, nodes, labelled, now)
+
+
+def check(attempt: int) -> tuple[JobWanted, ...]:
+    return (JobWanted(JobKind.CHECK, attempt),)
+
+
+def fetches(*nodes: str, attempt: int = 1) -> tuple[JobWanted, ...]:
+    return tuple(JobWanted(JobKind.FETCH, attempt, node) for node in nodes)
+
+
+def test_first_a_cpu_checks_the_source_and_no_node_fetches() -> None:
+    for jobs in ((), (CHECK,)):
+        found = planned(Weights(), *jobs)
+        assert (found.jobs, found.weights, found.fault) == (check(1), FRESH, None)
+
+
+def test_a_good_listing_lets_every_node_fetch() -> None:
+    found = planned(FRESH, CHECKED)
+    assert found.weights == LISTED
+    assert found.jobs == fetches("node-1", "node-2")
+    assert (found.nodes_wanted, found.nodes_ready, found.newly_ready) == (NODES, (), ())
+
+
+def test_a_good_listing_is_enough_when_no_node_should_keep_the_weights() -> None:
+    assert planned(FRESH, CHECKED, nodes=()).jobs == ()
+
+
+def test_a_node_that_has_fetched_gets_its_label_and_keeps_its_job_until_it_has_it() -> None:
+    found = planned(LISTED, FETCHED, on("node-2", FETCH))
+    assert (found.nodes_ready, found.newly_ready) == (("node-1",), ("node-1",))
+    assert found.jobs == fetches("node-1", "node-2")
+    assert found.weights.verified == "crc64nvme"
+
+
+def test_a_labelled_node_needs_no_job_any_more() -> None:
+    found = planned(LISTED, FETCHED, labelled=frozenset({"node-1"}))
+    assert (found.jobs, found.nodes_ready) == (fetches("node-2"), ("node-1",))
+    assert found.newly_ready == ()
+
+
+def test_nothing_is_wanted_once_every_node_is_labelled() -> None:
+    found = planned(replace(LISTED, verified="crc64nvme"), labelled=frozenset(NODES))
+    assert (found.jobs, found.nodes_ready, found.look_again_ms) == ((), NODES, None)
+    assert found.weights.verified == "crc64nvme", "what was verified is not forgotten with the Job"
+
+
+def test_a_failed_check_is_the_fault_and_stays_as_witness_until_its_pause_is_over() -> None:
+    fault = Fault("WeightsAccessDenied", "the secret key is wrong", retryable=False)
+    during = planned(FRESH, DENIED, now=NOW + 4_999)
+    assert (during.fault, during.jobs, during.look_again_ms) == (fault, check(1), NOW + 5_000)
+    after = planned(FRESH, DENIED, now=NOW + 5_000)
+    assert (after.fault, after.jobs, after.weights) == (fault, check(2), replace(FRESH, attempt=2))
+
+
+def test_the_second_check_is_waited_for_without_the_first_ones_fault() -> None:
+    second = replace(FRESH, attempt=2)
+    for jobs in ((DENIED,), (DENIED, replace(CHECK, attempt=2))):
+        found = planned(second, *jobs, now=NOW + 6_000)
+        assert (found.fault, found.jobs) == (None, check(2))
+
+
+def test_pauses_double_from_5_to_60_seconds() -> None:
+    assert [pause_ms(n) // 1000 for n in range(1, 7)] == [5, 10, 20, 40, 60, 60]
+    late = replace(DENIED, attempt=4)
+    assert planned(replace(FRESH, attempt=4), late).look_again_ms == NOW + 40_000
+
+
+def test_a_failed_fetch_is_tried_again_beginning_with_the_check() -> None:
+    during = planned(LISTED, FULL, nodes=("node-1",))
+    assert (during.fault, during.jobs) == (TOO_LARGE, fetches("node-1"))
+    assert during.weights == LISTED, "what was listed stays known until it is checked again"
+    after = planned(LISTED, FULL, nodes=("node-1",), now=NOW + 5_000)
+    assert (after.jobs, after.weights.hash, after.weights.attempt) == (check(2), "", 2)
+
+
+def test_the_check_of_an_older_attempt_does_not_stand_for_the_new_one() -> None:
+    found = planned(replace(FRESH, attempt=2), CHECKED, FULL, nodes=("node-1",), now=NOW + 5_000)
+    assert (found.jobs, found.weights.hash) == (check(2), "")
+
+
+def test_a_second_attempt_that_works_fetches_under_its_own_number() -> None:
+    second = replace(CHECKED, attempt=2)
+    found = planned(replace(FRESH, attempt=2), second, FULL, nodes=("node-1",))
+    assert (found.fault, found.jobs) == (None, fetches("node-1", attempt=2))
+
+
+def test_a_status_that_was_not_written_is_made_up_for_from_the_jobs() -> None:
+    third = replace(CHECK, attempt=3)
+    found = planned(LISTED, FULL, third, now=NOW + 10**6)
+    assert (found.jobs, found.weights) == (check(3), replace(FRESH, attempt=3))
+    lost = planned(Weights(), replace(CHECKED, attempt=3))
+    assert (lost.weights.hash, lost.weights.attempt) == (HASH, 3)
+
+
+def test_one_nodes_failure_does_not_stop_the_others_download() -> None:
+    busy = on("node-2", FETCH)
+    found = planned(LISTED, FULL, busy, now=NOW + 10**6)
+    assert found.jobs == fetches("node-1", "node-2"), "the check waits until node-2 is done"
+    assert (found.fault, found.look_again_ms) == (TOO_LARGE, None)
+
+
+def test_one_nodes_failure_does_not_stop_the_endpoint_where_another_has_the_weights() -> None:
+    done = on("node-2", FETCHED)
+    found = planned(LISTED, FULL, done)
+    assert (found.fault, found.hindrance) == (None, TOO_LARGE)
+    assert (found.newly_ready, found.look_again_ms) == (("node-2",), NOW + 5_000)
+    labelled = planned(LISTED, FULL, labelled=frozenset({"node-2"}), now=NOW + 5_000)
+    assert (labelled.fault, labelled.hindrance, labelled.jobs) == (None, TOO_LARGE, check(2))
+
+
+def test_a_job_that_failed_on_a_node_that_has_the_weights_all_the_same_does_not_matter() -> None:
+    found = planned(LISTED, FULL, labelled=frozenset(NODES))
+    assert (found.fault, found.hindrance, found.jobs) == (None, None, ())
+
+
+def test_a_failure_on_a_node_that_is_gone_does_not_matter() -> None:
+    found = planned(LISTED, FULL, nodes=("node-2",))
+    assert (found.fault, found.jobs) == (None, fetches("node-2"))
+
+
+def test_a_node_that_joins_fetches_and_one_that_leaves_is_not_counted() -> None:
+    found = planned(
+        LISTED, FETCHED, nodes=("node-2", "node-3"), labelled=frozenset({"node-1", "node-2"})
+    )
+    assert (found.jobs, found.nodes_ready) == (fetches("node-3"), ("node-2",))
+
+
+def test_a_node_that_lost_its_label_fetches_again() -> None:
+    assert planned(LISTED, labelled=frozenset({"node-2"})).jobs == fetches("node-1")
+
+
+@pytest.mark.parametrize("labelled", [NONE, frozenset(NODES)])
+def test_another_source_starts_over_and_its_predecessors_jobs_and_labels_do_not_count(
+    labelled: frozenset[str],
+) -> None:
+    old = [replace(job, spec="older") for job in (CHECKED, FETCHED, DENIED)]
+    found = planned(replace(LISTED, spec="older", attempt=4), *old, labelled=labelled)
+    assert (found.jobs, found.weights, found.fault) == (check(1), FRESH, None)
+    assert found.nodes_ready == ()
+
+
+def test_labels_of_the_old_hash_do_not_count_for_a_new_listing() -> None:
+    changed = replace(CHECKED, hash=OTHER, attempt=2)
+    found = planned(replace(FRESH, attempt=2), changed, labelled=frozenset(NODES))
+    assert (found.weights.hash, found.jobs) == (OTHER, fetches(*NODES, attempt=2))
+
+
+def test_a_node_that_fetched_something_else_than_was_listed_has_it_checked_again() -> None:
+    found = planned(LISTED, replace(FETCHED, hash=OTHER), on("node-2", FETCHED))
+    assert (found.jobs, found.weights) == (check(2), replace(FRESH, attempt=2))
+    assert found.newly_ready == ()
