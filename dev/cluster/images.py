@@ -11,6 +11,7 @@ import io
 import json
 import subprocess
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,18 +72,21 @@ class ImageStore:
 
     def tag(self, name: str) -> str:
         """The tag that the checkout's present content has, built or not."""
+        with tempfile.TemporaryDirectory(prefix="torpor-layout-") as scratch:
+            return self._lay_out(name, Path(scratch) / name)
+
+    def _lay_out(self, name: str, into: Path) -> str:
         recipe = find_recipe(name)
         dockerfile = self._places.repo / recipe.dockerfile
         if not dockerfile.exists():
             raise HarnessError(f"image {name} is made from {recipe.dockerfile}, which is not here")
-        content = lay_out(self._places.repo, dockerfile, self._layout(name))
-        return tag_for(recipe, content, base_tag())
+        return tag_for(recipe, lay_out(self._places.repo, dockerfile, into), base_tag())
 
     def ensure(self, name: str) -> str:
         """Build and import the image unless containerd holds this content; returns the tag."""
         if not self._places.containerd_socket.exists():
             raise HarnessError("the cluster is not up: run `python3 -m dev.cluster up` first")
-        tag = self.tag(name)
+        tag = self._lay_out(name, self._layout(name))
         if tag in self._held():
             return tag
         with step(f"image {name} → {tag}"):

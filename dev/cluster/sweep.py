@@ -145,9 +145,9 @@ def sweep(places: Places) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def purge(places: Places) -> None:
+def purge(places: Places, weights: Path = WEIGHTS) -> None:
     """After `sweep`: forget images, S3 data and weights too; built programs stay."""
-    if WEIGHTS in made_by_us(places):
-        shutil.rmtree(WEIGHTS, ignore_errors=True)
+    if weights in made_by_us(places):
+        shutil.rmtree(weights, ignore_errors=True)
     for folder in (places.state, places.images):
         shutil.rmtree(folder, ignore_errors=True)

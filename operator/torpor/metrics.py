@@ -5,12 +5,15 @@ Label values are bounded: endpoints are those of the cluster, everything else is
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 """Buckets of everything that lasts: from a cached answer to a cold start of a large model."""
+
+
+Instrument = TypeVar("Instrument", Counter, Histogram)
 
 
 class GatewayMetrics(Protocol):
@@ -45,6 +48,7 @@ class GatewayMetrics(Protocol):
 
     def render(self) -> bytes:
         """Return all instruments in the text format."""
+        ...
 
 
 class NoGatewayMetrics:
@@ -88,6 +92,7 @@ class PrometheusGatewayMetrics:
     def __init__(self) -> None:
         """Make the instruments; names start with `torpor_gateway_`."""
         self.registry = CollectorRegistry()
+        self._children: dict[Any, Any] = {}
         one, on = ("endpoint",), self.registry
         self._requests = Counter(
             "torpor_gateway_requests", "Requests by answer.", ("endpoint", "code"), registry=on
@@ -126,8 +131,8 @@ class PrometheusGatewayMetrics:
 
     def request_ended(self, endpoint: str, status: int, seconds: float) -> None:
         """Count it."""
-        self._requests.labels(endpoint, str(status)).inc()
-        self._seconds.labels(endpoint).observe(seconds)
+        self._child(self._requests, endpoint, str(status)).inc()
+        self._child(self._seconds, endpoint).observe(seconds)
 
     def turned_away(self, status: int) -> None:
         """Count it, under no endpoint."""
@@ -135,7 +140,7 @@ class PrometheusGatewayMetrics:
 
     def first_byte(self, endpoint: str, seconds: float) -> None:
         """Count it."""
-        self._first_byte.labels(endpoint).observe(seconds)
+        self._child(self._first_byte, endpoint).observe(seconds)
 
     def waited(self, endpoint: str, seconds: float) -> None:
         """Count it."""
@@ -152,8 +157,8 @@ class PrometheusGatewayMetrics:
 
     def tokens_used(self, endpoint: str, prompt: int, completion: int) -> None:
         """Count them."""
-        self._tokens.labels(endpoint, "prompt").inc(prompt)
-        self._tokens.labels(endpoint, "completion").inc(completion)
+        self._child(self._tokens, endpoint, "prompt").inc(prompt)
+        self._child(self._tokens, endpoint, "completion").inc(completion)
 
     def load(self, endpoint: str, waiting: int, in_flight: int, held_bytes: int) -> None:
         """Set the gauges."""
@@ -169,3 +174,11 @@ class PrometheusGatewayMetrics:
     def render(self) -> bytes:
         """Return all instruments in the text format."""
         return generate_latest(self.registry)
+
+    def _child(self, instrument: Instrument, *labels: str) -> Instrument:
+        """Return an instrument's child without the checks that `labels` makes each time."""
+        key = (instrument, labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = instrument.labels(*labels)
+        return cast(Instrument, child)

@@ -32,21 +32,31 @@ class TruePod:
     deleted: int | None
     finished: int
     gone: int
+    flapped: int | None = None
+    """When it became Ready again; its condition no longer says when it first did."""
 
-    def seen(self, at: int, told_end: bool = True) -> PodSeen | None:
-        """Return what the API server said of it at that instant."""
+    def seen(self, at: int, since: int = T0) -> PodSeen | None:
+        """Return what somebody who has watched *since* then knows of it at that instant.
+
+        Who came after it was Ready again, or after the kubelet deleted it for the last time, knows only those.
+        """
         if at < self.scheduled - 500:
             return None
+        ready, deleted = self.ready, self.deleted
+        if self.flapped is not None and self.flapped <= since:
+            ready = self.flapped
+        if deleted is not None and self.finished <= since:
+            deleted = self.finished
         return PodSeen(
             uid=self.uid,
             name=f"engine-{self.uid}",
             gpus=self.gpus,
             gpu_class=self.gpu_class,
             scheduled_ms=_known(self.scheduled, at),
-            first_ready_ms=_known(self.ready, at),
+            first_ready_ms=_known(ready, at),
             ready=self.ready is not None and self.ready <= at < (self.deleted or self.finished),
-            deleted_ms=_known(self.deleted, at),
-            finished_ms=_known(self.finished, at) if told_end else None,
+            deleted_ms=_known(deleted, at),
+            finished_ms=_known(self.finished, at),
             gone_ms=_known(self.gone, at),
         )
 
@@ -130,7 +140,7 @@ class Controller:
 
     def pods(self, now: int) -> tuple[PodSeen, ...]:
         """Return the pods that live, and those it saw leave within ten minutes."""
-        found = (pod.seen(now - self._lag) for pod in self._world.pods)
+        found = (pod.seen(now - self._lag, since=self._born) for pod in self._world.pods)
         return tuple(
             pod
             for pod in found
@@ -180,7 +190,8 @@ def pods(draw: st.DrawFn, uid: str) -> TruePod:
         ready=ready,
         deleted=deleted,
         finished=finished,
-        gone=finished + draw(st.integers(0, 3_000)),
+        gone=finished + draw(st.integers(0, 20_000)),
+        flapped=ready + draw(st.integers(0, lives)) if ready and draw(st.booleans()) else None,
     )
 
 

@@ -132,6 +132,29 @@ def test_what_the_other_gateways_say_is_kept_before_they_forget_it_though_one_ne
     assert meter.estimated_ms == 2 * (1_500_000 - PATIENCE_MS - 10_000 - 20_000)
 
 
+def test_a_pod_whose_gateway_never_answers_is_booked_after_nine_minutes_its_idle_time_estimated() -> (
+    None
+):
+    busy, silent = (T0 + 20_000, T0 + 40_000), ("gateway-1",)
+    meter = accrue(Meter(), [POD], answers(T0 + 110_000, busy, silent=silent), PRICES, T0 + 110_000)
+    at = T0 + 105_000 + PATIENCE_MS
+    demand = answers(at, busy, silent=silent)
+    assert accrue(meter, [POD], demand, PRICES, at).rows == ()
+    meter = accrue(meter, [POD], demand, PRICES, at + 1)
+    assert meter.live == ()
+    assert booked(meter)[L40S.id] == Phases(20_000, 40_000, 140_000, 10_000)
+    assert meter.estimated_ms == 140_000
+
+
+def test_a_pod_of_which_no_gateway_says_anything_is_idle_and_all_of_it_estimated() -> None:
+    nobody, at = Demand((), ("gateway-0",)), T0 + 105_000 + PATIENCE_MS
+    meter = accrue(Meter(), [POD], nobody, PRICES, at)
+    assert meter.rows == ()
+    meter = accrue(meter, [POD], nobody, PRICES, at + 1)
+    assert booked(meter)[L40S.id] == Phases(20_000, 0, 180_000, 10_000)
+    assert meter.estimated_ms == 180_000
+
+
 def test_what_a_silent_gateway_had_open_is_busy_up_to_its_last_word_only() -> None:
     last_word = GatewayReport("gateway-1", T0 + 50_000, T0, busy={"pod-0": ((T0 + 20_000, None),)})
     at = T0 + 90_000

@@ -22,11 +22,11 @@ from tests.domain.metered_world import (
 from torpor.api.status import CostStatus
 from torpor.domain.ledger import Meter
 from torpor.domain.metering import accrue, totals
-from torpor.domain.observation import combined
+from torpor.domain.observation import Demand, combined
 from torpor.domain.remembering import ledger_words, meter_of
 
 thorough = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 
 
@@ -97,7 +97,9 @@ def test_a_gateway_that_did_not_answer_for_half_an_hour_does_not_bring_a_booked_
         (TrueGateway("gateway-0", 0), TrueGateway("gateway-1", 0)),
     )
     deaf = frozenset({"gateway-1"})
-    passes = [Step(1_000) for _ in range(13)] + [Step(60_000, silent=deaf) for _ in range(31)]
+    passes = [Step(1_000) for _ in range(13)] + [
+        Step(60_000, silent=deaf, reborn=n == 2) for n in range(31)
+    ]
     meter = play(world, passes)
     assert booked(meter) == existing(world.truth())
     at = T0 + sum(step.after for step in passes) + 1_000

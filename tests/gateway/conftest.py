@@ -1,11 +1,18 @@
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.gateway.world import World
 
 MakeWorld = Callable[..., Awaitable[World]]
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run on uvloop, as the gateway itself does."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

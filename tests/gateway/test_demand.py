@@ -122,7 +122,7 @@ async def test_a_draining_gateway_answers_all_who_are_there_and_takes_nobody_new
     assert (await world.internal("/readyz"))[0] == 503
     status, _, headers = await world.ask(path="/v1/embeddings")
     assert (status, headers["Connection"]) == (200, "close")
-    async with aiohttp.ClientSession() as client:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client:
         with pytest.raises(aiohttp.ClientConnectorError):
             await _knock_until_closed(client, world.url("/health"))
     assert not draining.done()

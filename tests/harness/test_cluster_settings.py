@@ -180,7 +180,7 @@ def test_a_node_counts_as_ready_with_labels_and_gpus_only() -> None:
     [
         ({"TORPOR_CACHE": "/a", "XDG_CACHE_HOME": "/b"}, "/a"),
         ({"XDG_CACHE_HOME": "/b"}, "/b/torpor"),
-        ({"HOME": "/home/x"}, "/home/x/.cache/torpor"),
+        ({"HOME": "/somebody"}, "/somebody/.cache/torpor"),
     ],
 )
 def test_the_cache_is_where_the_environment_says(

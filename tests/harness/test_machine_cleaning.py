@@ -9,7 +9,7 @@ import pytest
 
 from dev.cluster.network import clashing_routes, is_foreign_chain
 from dev.cluster.places import BRIDGE, POD_BRIDGE, Places
-from dev.cluster.sweep import made_by_us, mounts_below, note_footprint, remove_log_links
+from dev.cluster.sweep import made_by_us, mounts_below, note_footprint, purge, remove_log_links
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,7 @@ def test_only_mounts_below_our_folders_are_named_innermost_first() -> None:
     ]
 
 
-def test_folders_that_were_here_before_us_are_never_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_that_were_here_before_us_are_never_ours(tmp_path: Path) -> None:
     where = Places(repo=tmp_path, cache=tmp_path / "cache", run=tmp_path / "run")
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
     theirs.mkdir()
@@ -79,3 +77,16 @@ def test_only_log_links_into_our_pod_logs_are_removed(tmp_path: Path) -> None:
     (links / "file.log").write_text("a plain file")
     remove_log_links(where, links)
     assert sorted(path.name for path in links.iterdir()) == ["file.log", "theirs.log"]
+
+
+def test_a_purge_forgets_state_and_images_and_keeps_programs_and_others_folders(
+    tmp_path: Path,
+) -> None:
+    where = Places(repo=tmp_path, cache=tmp_path / "cache", run=tmp_path / "run")
+    weights = tmp_path / "weights"
+    for folder in (where.s3, where.images, where.programs, weights):
+        folder.mkdir(parents=True)
+    note_footprint(where, (weights,))
+    purge(where, weights)
+    assert weights.exists()
+    assert [path.name for path in where.cache.iterdir()] == ["programs"]

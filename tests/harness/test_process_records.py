@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -62,6 +63,15 @@ def test_a_program_records_itself_before_it_becomes_the_program(where: Places) -
     )
     assert processes.lives(identity)
     assert processes.all_recorded(where) == {"sleeper": identity}
+
+
+def test_a_callers_open_pipe_is_not_kept_open_by_a_program(where: Places) -> None:
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    started(where, "sleeper", "sleep", "60")
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b""
 
 
 def test_starting_what_runs_starts_nothing(where: Places) -> None:

@@ -165,13 +165,14 @@ def test_a_damaged_copy_is_fetched_again(
     prewarm.assert_holds(result, files)
 
 
-def test_ensure_refuses_other_content_than_it_was_asked_for(
-    prewarm: Prewarm, bucket: Bucket
+@pytest.mark.parametrize("mode", ["fetch", "ensure"])
+def test_other_content_than_was_asked_for_is_refused(
+    mode: str, prewarm: Prewarm, bucket: Bucket
 ) -> None:
     bucket.put_checkpoint("llama/")
     name = prewarm.run("preflight")["hash"]
     bucket.put("llama/config.json", b'{"changed": true}')
-    result = prewarm.run("ensure", "--hash", name)
+    result = prewarm.run(mode, "--hash", name)
     assert result["reason"] == "WeightsChanged"
     assert f"{name} was asked for" in result["message"]
     prewarm.assert_nothing_left()

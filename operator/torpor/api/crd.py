@@ -36,7 +36,7 @@ ENDPOINT_COLUMNS = (
     Column("STATE", '.status.conditions[?(@.type=="Awake")].reason'),
     Column("REPLICAS", ".status.display.replicas"),
     Column("GPU", ".status.display.gpu"),
-    Column("COST/S", ".status.cost.perSecond"),
+    Column("COST/S", ".status.display.costPerSecond"),
     Column("COST/H", ".status.cost.perHour"),
     Column("SPENT", ".status.cost.spent"),
     Column("SAVED", ".status.cost.saved"),

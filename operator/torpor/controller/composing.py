@@ -88,6 +88,14 @@ def compose_status(
     )
     chosen = picture.placement.gpu_class
     since = before.cost.since or endpoint.metadata.creation_timestamp or now
+    cost = cost_words(
+        meter,
+        picture.demand,
+        tokens,
+        chosen.currency if chosen else before.cost.currency or "USD",
+        since,
+        now,
+    )
     return EndpointStatus(
         observed_generation=endpoint.metadata.generation,
         conditions=conditions(outcome, before.conditions, endpoint.metadata.generation, now),
@@ -96,20 +104,13 @@ def compose_status(
         selector=pod_selector(endpoint.metadata.name),
         url=installation.gateway_url or None,
         display=display_words(
-            picture.placement, picture.pods, spec.scaling.max_replicas, endpoint.model_name
+            picture.placement, picture.pods, spec.scaling.max_replicas, endpoint.model_name, cost
         ),
         placement=placement_words(picture.placement),
         weights=_weights_words(picture.plan),
-        wakes=count_wakes(before.wakes, picture.demand, pods),
+        wakes=count_wakes(before.wakes, picture.demand, pods, picture.now_ms),
         keep_alive=_keep_alive_words(endpoint, picture, decision),
-        cost=cost_words(
-            meter,
-            picture.demand,
-            tokens,
-            chosen.currency if chosen else before.cost.currency or "USD",
-            since,
-            now,
-        ),
+        cost=cost,
         tokens=tokens,
         failure=failure_words(picture.failure),
     )

@@ -70,6 +70,7 @@ class DemandPoller:
 
     def demand(self, key: Key) -> Demand:
         """Return what is known of one endpoint; gateways that were never asked yet are unreachable."""
+        uid = str(self._seen.endpoints.get(key, {}).get("metadata", {}).get("uid", ""))
         reports, unreachable = [], []
         for pod in self._seen.gateway_pods():
             name = pod["metadata"]["name"]
@@ -77,7 +78,7 @@ class DemandPoller:
             if heard is None or not heard.answered:
                 unreachable.append(name)
             if heard is not None and heard.report:
-                reports.append(report_of(name, heard.report, "/".join(key)))
+                reports.append(report_of(name, heard.report, "/".join(key), uid))
         return Demand(tuple(reports), tuple(unreachable))
 
     async def close(self) -> None:
@@ -96,9 +97,14 @@ class DemandPoller:
         return report
 
 
-def report_of(gateway: str, report: Json, endpoint: str) -> GatewayReport:
-    """Return one gateway's word on one endpoint; an endpoint it does not list has no demand there."""
+def report_of(gateway: str, report: Json, endpoint: str, uid: str = "") -> GatewayReport:
+    """Return one gateway's word on one endpoint; an endpoint it does not list has no demand there.
+
+    What it says of a namesake that was deleted (another *uid*) is not about this endpoint.
+    """
     said = report.get("endpoints", {}).get(endpoint, {})
+    if uid and said.get("uid") not in (None, uid):
+        said = {}
     tokens = said.get("tokens") or {}
     return GatewayReport(
         gateway=gateway,

@@ -24,8 +24,9 @@ class NodeLabels:
         self._objects = objects
         self._suspects: set[tuple[str, str]] = set()
 
-    async def run(self) -> None:
-        """Sweep until cancelled."""
+    async def run(self, listed: asyncio.Event) -> None:
+        """Sweep until cancelled, once *listed* says that everything is known."""
+        await listed.wait()
         while True:
             await asyncio.sleep(PERIOD_SECONDS)
             try:
@@ -34,7 +35,7 @@ class NodeLabels:
                 log.warning("node labels: %s", error.message)
 
     async def sweep(self) -> None:
-        """Remove each label that no endpoint stood behind in two sweeps: one may fall into kopf's first listing."""
+        """Remove each label that no endpoint stood behind in two sweeps: one may fall between two status writes."""
         used = {
             names.WEIGHTS_NODE_PREFIX
             + str(((obj.get("status") or {}).get("weights") or {}).get("hash"))

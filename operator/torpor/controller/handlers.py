@@ -1,11 +1,14 @@
 """kopf's decorators and nothing else: events put objects into `Seen` and touch the endpoint they concern.
 
-Only `on.event` handlers and indices: no kopf annotation is written to any object, and no finalizer. The indices hold
-nothing; they make kopf list every kind to its end before the first handler runs: no pass decides on half a view.
+Only `on.event` handlers and indices: no kopf annotation is written to any object, and no finalizer. kopf calls indexing
+functions for every object of every kind before it calls the first handler; so they fill `Seen`, and no pass decides on
+half a view. Handlers then touch, and take out what is gone.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -22,11 +25,8 @@ Json = dict[str, Any]
 LOGIN_LIFETIME = timedelta(minutes=30)
 """How long kopf uses one token: half of the hour for which a service account's token is sure to be good."""
 
-_CHILDREN = (
-    ("apps", "v1", "deployments", "Deployment"),
-    ("batch", "v1", "jobs", "Job"),
-    ("", "v1", "serviceaccounts", "ServiceAccount"),
-)
+Take = Callable[[Json, bool], Iterable[Key]]
+"""Takes in an object (True: it is gone) and returns the endpoints it concerns."""
 
 
 class Ears:
@@ -37,25 +37,41 @@ class Ears:
         self._api = api
         self._seen = seen
         self._workers = workers
+        self._pending: set[Key] = set()
+        self.listed = asyncio.Event()
+        """Set once every kind has been listed to its end."""
 
     def registry(self) -> kopf.OperatorRegistry:
         """Return the handlers for `kopf.operator`."""
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self.log_in)
-        watched: list[tuple[str, str, str, Any]] = [
-            (names.GROUP, names.VERSION, names.GPU_CLASSES, self.hear_class),
-            ("", "v1", "nodes", self.hear_node),
-            ("", "v1", "pods", self.hear_pod),
-            *(
-                (group, version, plural, self._child(kind))
-                for group, version, plural, kind in _CHILDREN
-            ),
-            (names.GROUP, names.VERSION, names.ENDPOINTS, self.hear_endpoint),
+        watched: list[tuple[str, str, str, Take]] = [
+            (names.GROUP, names.VERSION, names.GPU_CLASSES, self._take_class),
+            ("", "v1", "nodes", self._take_node),
+            ("", "v1", "pods", self._take_pod),
+            ("apps", "v1", "deployments", self._taker("Deployment")),
+            ("batch", "v1", "jobs", self._taker("Job")),
+            ("", "v1", "serviceaccounts", self._taker("ServiceAccount")),
+            (names.GROUP, names.VERSION, names.ENDPOINTS, self._take_endpoint),
         ]
-        for group, version, plural, handler in watched:
-            kopf.index(group, version, plural, id=f"listed-{plural}", registry=registry)(_listed)
-            kopf.on.event(group, version, plural, id=f"hear-{plural}", registry=registry)(handler)
+        for group, version, plural, take in watched:
+            listed, heard = self._handlers(take)
+            kopf.index(group, version, plural, id=f"listed-{plural}", registry=registry)(listed)
+            kopf.on.event(group, version, plural, id=f"hear-{plural}", registry=registry)(heard)
         return registry
+
+    def _handlers(self, take: Take) -> tuple[Any, Any]:
+        async def listed(body: kopf.Body, **_: Any) -> None:
+            self._pending.update(take(dict(body), False))
+
+        async def heard(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002
+            concerned = {*take(dict(body), type == "DELETED"), *self._pending}
+            self._pending.clear()
+            self.listed.set()
+            for key in concerned & self._seen.endpoints.keys():
+                self._workers.touch(key)
+
+        return listed, heard
 
     async def log_in(self, **_: Any) -> kopf.ConnectionInfo:
         """Reach the API server as the rest of the controller does: by address, without asking any DNS."""
@@ -70,47 +86,37 @@ class Ears:
             expiration=clock.now() + LOGIN_LIFETIME,
         )
 
-    async def hear_endpoint(self, body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002
-        """Take in an endpoint; one that is gone takes its worker along."""
-        obj = dict(body)
+    def _take_endpoint(self, obj: Json, gone: bool) -> Iterable[Key]:
         key: Key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
-        if type == "DELETED":
+        if gone:
             self._seen.forget(key)
             self._workers.drop(key)
-        else:
-            self._seen.endpoints[key] = obj
-            self._workers.touch(key)
+            return ()
+        self._seen.endpoints[key] = obj
+        return (key,)
 
-    async def hear_class(self, body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002
-        """Take in a GPU class; every endpoint may be placed elsewhere now."""
-        _put(self._seen.classes, dict(body), type)
-        self._touch_all()
+    def _take_class(self, obj: Json, gone: bool) -> Iterable[Key]:
+        """Every endpoint may be placed elsewhere now."""
+        _put(self._seen.classes, obj, gone)
+        return self._seen.endpoints.keys()
 
-    async def hear_node(self, body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002
-        """Take in a node; its heartbeats concern nobody, what it offers concerns every endpoint."""
-        obj = dict(body)
+    def _take_node(self, obj: Json, gone: bool) -> Iterable[Key]:
+        """A node's heartbeats concern nobody; what it offers concerns every endpoint."""
         before = self._seen.nodes.get(obj["metadata"]["name"])
-        _put(self._seen.nodes, obj, type)
-        if type == "DELETED" or before is None or _offer(before) != _offer(obj):
-            self._touch_all()
+        _put(self._seen.nodes, obj, gone)
+        same = not gone and before is not None and _offer(before) == _offer(obj)
+        return () if same else self._seen.endpoints.keys()
 
-    async def hear_pod(self, body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002
-        """Take in a pod of torpor's: an engine, a prewarm pod, a gateway."""
-        self._touch(self._seen.take_pod(dict(body), type == "DELETED", clock.now_ms()))
+    def _take_pod(self, obj: Json, gone: bool) -> Iterable[Key]:
+        key = self._seen.take_pod(obj, gone, clock.now_ms())
+        return () if key is None else (key,)
 
-    def _child(self, kind: str) -> Any:
-        async def hear(body: kopf.Body, type: str | None, **_: Any) -> None:  # noqa: A002
-            self._touch(self._seen.take_child(kind, dict(body), type == "DELETED"))
+    def _taker(self, kind: str) -> Take:
+        def take(obj: Json, gone: bool) -> Iterable[Key]:
+            key = self._seen.take_child(kind, obj, gone)
+            return () if key is None else (key,)
 
-        return hear
-
-    def _touch(self, key: Key | None) -> None:
-        if key is not None and key in self._seen.endpoints:
-            self._workers.touch(key)
-
-    def _touch_all(self) -> None:
-        for key in self._seen.endpoints:
-            self._workers.touch(key)
+        return take
 
 
 def settings(operator: kopf.OperatorSettings) -> None:
@@ -125,12 +131,8 @@ def settings(operator: kopf.OperatorSettings) -> None:
     operator.peering.standalone = True
 
 
-async def _listed(**_: Any) -> None:
-    """Hold nothing: see the module's docstring."""
-
-
-def _put(shelf: dict[str, Json], obj: Json, event: str | None) -> None:
-    if event == "DELETED":
+def _put(shelf: dict[str, Json], obj: Json, gone: bool) -> None:
+    if gone:
         shelf.pop(obj["metadata"]["name"], None)
     else:
         shelf[obj["metadata"]["name"]] = obj

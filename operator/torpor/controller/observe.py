@@ -7,8 +7,8 @@ from typing import Any
 
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.gpuclass import GPUClass
+from torpor.cluster.podtimes import epoch_ms as ms
 from torpor.controller.faults import termination_message
-from torpor.controller.instants import ms
 from torpor.domain.money import micro
 from torpor.domain.observation import Workload
 from torpor.domain.placement import GPUClassView, NodeView, PlacementSpec

@@ -26,6 +26,7 @@ from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
 from torpor.controller.garbage import NodeLabels
 from torpor.controller.handlers import Ears
+from torpor.controller.health import State
 from torpor.controller.measures import ControllerMetrics
 from torpor.controller.reconcile import Reconciler, Tools
 from torpor.controller.seen import Seen
@@ -44,7 +45,13 @@ def main(argv: list[str]) -> int:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         stream=sys.stderr,
     )
-    for noisy in ("httpx", "httpcore", "kopf.objects", "kopf._core.engines.activities", "aiohttp.access"):
+    for noisy in (
+        "httpx",
+        "httpcore",
+        "kopf.objects",
+        "kopf._core.engines.activities",
+        "aiohttp.access",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if argv:
         sys.stderr.write(f"torpor controller takes no arguments, got: {' '.join(argv)}\n")
@@ -65,14 +72,14 @@ async def run(settings: ControllerSettings) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     api = await connect(settings.kubeconfig)
     lease = Lease(api, settings.namespace, settings.lease_name, settings.pod_name)
-    leading = asyncio.Event()
+    state = State()
     metrics = ControllerMetrics(CollectorRegistry())
-    page = await health.serve(settings.host, settings.port, metrics.registry, leading.is_set)
+    page = await health.serve(settings.host, settings.port, metrics.registry, state)
     try:
         if not await _unless(stop, lease.acquire()):
             return 0
-        leading.set()
-        return await _act(settings, api, lease, metrics, stop)
+        state.leads = True
+        return await _act(settings, api, lease, metrics, state, stop)
     finally:
         await page.cleanup()
         await api.close()
@@ -83,6 +90,7 @@ async def _act(
     api: Api,
     lease: Lease,
     metrics: ControllerMetrics,
+    state: State,
     stop: asyncio.Event,
 ) -> int:
     """Listen and work until stopped (0) or until the Lease is lost (1)."""
@@ -100,16 +108,18 @@ async def _act(
     )
     reconciler = Reconciler(tools)
     metrics.watch(seen)
+    ears = Ears(seen, workers, api)
+    state.listed = ears.listed
     operator = kopf.OperatorSettings()
     handlers.settings(operator)
     stopping = asyncio.Event()
-    jobs = {
+    jobs: dict[str, asyncio.Task[Any]] = {
         "lease": asyncio.create_task(lease.hold()),
         "demand": asyncio.create_task(demand.run()),
-        "labels": asyncio.create_task(NodeLabels(seen, objects).run()),
+        "labels": asyncio.create_task(NodeLabels(seen, objects).run(ears.listed)),
         "kopf": asyncio.create_task(
             kopf.operator(
-                registry=Ears(seen, workers, api).registry(),
+                registry=ears.registry(),
                 settings=operator,
                 clusterwide=True,
                 standalone=True,

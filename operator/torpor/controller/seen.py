@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from torpor.controller.instants import ms
-from torpor.controller.pods import pod_seen
+from torpor.cluster.podtimes import PodTimes, read_times
+from torpor.controller.pods import merged, pod_seen
 from torpor.domain.observation import PodSeen
 from torpor.manifests import names
 
@@ -37,7 +37,7 @@ class Seen:
         """Gateway pods by uid."""
         self._jobs: dict[Key, dict[str, Json]] = defaultdict(dict)
         self._pods: dict[Key, dict[str, Json]] = defaultdict(dict)
-        self._first_ready: dict[str, int] = {}
+        self._times: dict[str, PodTimes] = {}
         self._gone: dict[Key, dict[str, PodSeen]] = defaultdict(dict)
 
     def jobs(self, key: Key) -> list[Json]:
@@ -58,9 +58,9 @@ class Seen:
             uid for uid, pod in gone.items() if now_ms - (pod.gone_ms or 0) > REMEMBER_GONE_MS
         ]:
             del gone[uid]
-            self._first_ready.pop(uid, None)
+            self._times.pop(uid, None)
         living = (
-            pod_seen(pod, self._first_ready.get(pod["metadata"]["uid"]))
+            pod_seen(pod, self._times.get(pod["metadata"]["uid"]))
             for pod in self.pods_of(key, names.COMPONENT_ENGINE)
         )
         return [*living, *gone.values()]
@@ -73,14 +73,16 @@ class Seen:
             self._take_gateway(pod, deleted)
             return None
         key = (metadata["namespace"], labels[names.ENDPOINT_LABEL])
-        self._remember_ready(pod)
+        self._remember(pod)
         if not deleted:
             self._pods[key][metadata["uid"]] = pod
             return key
         self._pods[key].pop(metadata["uid"], None)
-        if labels.get(names.COMPONENT_LABEL) == names.COMPONENT_ENGINE:
-            first = self._first_ready.get(metadata["uid"])
-            self._gone[key][metadata["uid"]] = pod_seen(pod, first, gone_ms=now_ms)
+        if labels.get(names.COMPONENT_LABEL) != names.COMPONENT_ENGINE:
+            self._times.pop(metadata["uid"], None)
+        else:
+            before = self._times.get(metadata["uid"])
+            self._gone[key][metadata["uid"]] = pod_seen(pod, before, gone_ms=now_ms)
         return key
 
     def take_child(self, kind: str, child: Json, deleted: bool) -> Key | None:
@@ -123,10 +125,6 @@ class Seen:
         elif (pod["metadata"].get("labels") or {}).get("app.kubernetes.io/component") == "gateway":
             self.gateways[uid] = pod
 
-    def _remember_ready(self, pod: Json) -> None:
+    def _remember(self, pod: Json) -> None:
         uid = pod["metadata"]["uid"]
-        for condition in (pod.get("status") or {}).get("conditions") or ():
-            if condition["type"] == "Ready" and condition["status"] == "True":
-                instant = ms(condition.get("lastTransitionTime"))
-                if instant is not None:
-                    self._first_ready.setdefault(uid, instant)
+        self._times[uid] = merged(self._times.get(uid), read_times(pod))

@@ -66,9 +66,9 @@ async def post_events(
         ):
             continue
         if (
-            new.reason == Reason.CAN_ANSWER
+            new.known_reason is Reason.CAN_ANSWER
             and old is not None
-            and old.reason == Reason.CHECKING_WEIGHTS
+            and old.known_reason is Reason.CHECKING_WEIGHTS
         ):
             new = new.model_copy(update={"message": "weights checked; the endpoint will answer"})
         await objects.create(_event(endpoint, kind, new, who), names.FIELD_MANAGER)

@@ -57,7 +57,7 @@ def cost_words(
 
 
 def display_words(
-    placement: Placement, pods: tuple[PodSeen, ...], max_replicas: int, model: str
+    placement: Placement, pods: tuple[PodSeen, ...], max_replicas: int, model: str, cost: CostStatus
 ) -> Display:
     """Return the texts of the columns."""
     ready = sum(pod.ready and pod.gone_ms is None for pod in pods)
@@ -65,7 +65,12 @@ def display_words(
     gpu = None
     if chosen is not None:
         gpu = chosen.name if placement.gpus == 1 else f"{placement.gpus}×{chosen.name}"
-    return Display(replicas=f"{ready}/{max_replicas}", gpu=gpu, model=model)
+    return Display(
+        replicas=f"{ready}/{max_replicas}",
+        gpu=gpu,
+        model=model,
+        cost_per_second=money.rounded(cost.per_second, 6),
+    )
 
 
 def placement_words(placement: Placement) -> PlacementStatus:

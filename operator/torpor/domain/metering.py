@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from torpor.domain.ledger import LivePod, Meter, Phases, Price, Row, added, union
-from torpor.domain.observation import Demand, PodSeen
+from torpor.domain.observation import Demand, PodSeen, earliest
 
 BUSY_SETTLE_MS = 5_000
 """How long busy time stays open for correction; timestamps of the API server arrive within a second or two."""
@@ -136,18 +136,16 @@ def _opened(pod: PodSeen, prices: dict[str, Price]) -> LivePod:
 
 
 def _with_facts(entry: LivePod, pod: PodSeen | None) -> LivePod:
-    """Add what is newly known. First Ready and deletion are set once: later flaps rewrite the pod's own fields."""
+    """Add what is newly known; the earliest first Ready and deletion count.
+
+    Flaps, and the kubelet's last step, rewrite the pod's own fields, and who saw the earlier ones may be heard later.
+    """
     if pod is None:
         return entry
-    ready = (
-        pod.first_ready_ms
-        if entry.first_ready_ms is None
-        else min(entry.first_ready_ms, pod.first_ready_ms or entry.first_ready_ms)
-    )
     return replace(
         entry,
-        first_ready_ms=ready,
-        deleted_ms=entry.deleted_ms if entry.deleted_ms is not None else pod.deleted_ms,
+        first_ready_ms=earliest(entry.first_ready_ms, pod.first_ready_ms),
+        deleted_ms=earliest(entry.deleted_ms, pod.deleted_ms),
         finished_ms=entry.finished_ms if entry.finished_ms is not None else pod.finished_ms,
     )
 

@@ -44,6 +44,11 @@ def micro(price: Decimal | None) -> int | None:
     return None if price is None else int((price * MICRO).to_integral_value(ROUND_HALF_EVEN))
 
 
+def rounded(amount: str | None, places: int) -> str | None:
+    """Return an amount with fewer decimal places, for a column."""
+    return None if amount is None else _text(Decimal(amount), places)
+
+
 def _text(value: Decimal, places: int) -> str:
     rounded = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)
     text = f"{rounded:f}".rstrip("0").rstrip(".")

@@ -38,7 +38,10 @@ class PodSeen:
     ready: bool = False
     first_ready_ms: int | None = None
     deleted_ms: int | None = None
-    """When its deletion was asked for (deletionTimestamp less its grace period)."""
+    """When its deletion was asked for: deletionTimestamp less its grace period, as first seen.
+
+    The kubelet's last step deletes again with a grace of zero and moves both.
+    """
     finished_ms: int | None = None
     """Last `finishedAt` of its containers, once every container has terminated for good."""
     gone_ms: int | None = None
@@ -166,12 +169,16 @@ def combined(pods: Iterable[PodSeen], demand: Demand) -> tuple[PodSeen, ...]:
 
 
 def _completed(mine: PodSeen, told: PodSeen) -> PodSeen:
-    firsts = [ms for ms in (mine.first_ready_ms, told.first_ready_ms) if ms is not None]
     return replace(
         mine,
         scheduled_ms=told.scheduled_ms if mine.scheduled_ms is None else mine.scheduled_ms,
-        first_ready_ms=min(firsts, default=None),
-        deleted_ms=told.deleted_ms if mine.deleted_ms is None else mine.deleted_ms,
+        first_ready_ms=earliest(mine.first_ready_ms, told.first_ready_ms),
+        deleted_ms=earliest(mine.deleted_ms, told.deleted_ms),
         finished_ms=told.finished_ms if mine.finished_ms is None else mine.finished_ms,
         gone_ms=told.gone_ms if mine.gone_ms is None else mine.gone_ms,
     )
+
+
+def earliest(*instants: int | None) -> int | None:
+    """Return the earliest instant that is known, None if none is."""
+    return min((instant for instant in instants if instant is not None), default=None)

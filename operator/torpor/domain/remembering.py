@@ -115,8 +115,8 @@ def tokens_counted(before: TokensStatus, demand: Demand) -> TokensStatus:
     for report in demand.reports:
         last = sources.get(report.gateway)
         same = last is not None and last.started_at_ms == report.started_ms
-        prompt += report.tokens.prompt - (last.prompt if last and same else 0)
-        completion += report.tokens.completion - (last.completion if last and same else 0)
+        prompt += _grown(report.tokens.prompt, last.prompt if last and same else 0)
+        completion += _grown(report.tokens.completion, last.completion if last and same else 0)
         sources[report.gateway] = TokenSource(
             gateway=report.gateway,
             started_at_ms=report.started_ms,
@@ -128,6 +128,11 @@ def tokens_counted(before: TokensStatus, demand: Demand) -> TokensStatus:
         source for name, source in sorted(sources.items()) if name in known or not demand.reports
     )
     return TokensStatus(prompt=prompt, completion=completion, sources=kept)
+
+
+def _grown(count: int, last: int) -> int:
+    """A counter below its last value has begun anew."""
+    return count - last if count >= last else count
 
 
 def _price(row: LedgerRow) -> Price:

@@ -133,6 +133,9 @@ def _weights(plan: WeightsPlan) -> tuple[ConditionStatus, str, str]:
     size = f"{plan.weights.bytes / 1e9:.2f} GB in {plan.weights.files} files"
     if not wanted:
         return "True", Reason.WEIGHTS_LISTED, f"{size}; fetched when the endpoint wakes"
+    if plan.hindrance is not None:
+        on = f"{size}, on {ready} of {wanted} nodes"
+        return "False", plan.hindrance.reason, f"{on}; {plan.hindrance.message}"
     if ready < wanted:
         return (
             "False",

@@ -13,7 +13,13 @@ KEEP = 32
 """Total times kept for the percentiles: enough for a p95, small enough for a status."""
 
 
-def count_wakes(before: WakesStatus, demand: Demand, pods: Sequence[PodSeen]) -> WakesStatus:
+PATIENCE_MS = 10_000
+"""How long a wake waits for the kubelet to tell when the engine started; then it is counted without that part."""
+
+
+def count_wakes(
+    before: WakesStatus, demand: Demand, pods: Sequence[PodSeen], now_ms: int
+) -> WakesStatus:
     """Add the wakes that have become healthy since `before`, oldest first; a wake already counted adds nothing."""
     last = epoch_ms(before.last.at) if before.last else None
     done = sorted(
@@ -22,9 +28,15 @@ def count_wakes(before: WakesStatus, demand: Demand, pods: Sequence[PodSeen]) ->
     )
     wakes = before
     for wake in done:
-        if last is None or wake.at_ms > last:
-            wakes = _counted(wakes, wake, pods)
-            last = wake.at_ms
+        if last is not None and wake.at_ms <= last:
+            continue
+        pod = _pod_of(wake, pods)
+        if (pod is None or pod.engine_started_ms is None) and now_ms - (
+            wake.healthy_ms or 0
+        ) < PATIENCE_MS:
+            break
+        wakes = _counted(wakes, wake, pod)
+        last = wake.at_ms
     return wakes
 
 
@@ -34,7 +46,7 @@ def percentile(values: Sequence[int], share: float) -> int:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def _counted(before: WakesStatus, wake: WakeReport, pods: Sequence[PodSeen]) -> WakesStatus:
+def _counted(before: WakesStatus, wake: WakeReport, pod: PodSeen | None) -> WakesStatus:
     assert wake.healthy_ms is not None
     total = max(0, wake.healthy_ms - wake.at_ms)
     recent = (*before.recent_ms, total)[-KEEP:]
@@ -43,7 +55,7 @@ def _counted(before: WakesStatus, wake: WakeReport, pods: Sequence[PodSeen]) -> 
         p50_seconds=_seconds(percentile(recent, 0.50)),
         p95_seconds=_seconds(percentile(recent, 0.95)),
         recent_ms=recent,
-        last=_parts(wake, _pod_of(wake, pods), total),
+        last=_parts(wake, pod, total),
     )
 
 

@@ -25,7 +25,8 @@ def report_demand(hall: Hall, gateway: str, started_ms: int) -> Json:
             continue
         desk = hall.desks.get(key)
         waiting = desk.room.waiting if desk is not None else 0
-        endpoints[key] = tally.report(waiting, now_ms) | {"podsSeen": pods}
+        uid = desk.entry.uid if desk is not None else None
+        endpoints[key] = tally.report(waiting, now_ms) | {"uid": uid, "podsSeen": pods}
     for key in hall.sightings.keys() - hall.tallies.keys():
         endpoints[key] = {"waiting": 0, "inFlight": 0, "podsSeen": hall.sightings[key]}
     return {

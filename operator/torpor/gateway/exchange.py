@@ -98,30 +98,25 @@ class Exchange:
         Raises:
             Unreached: nothing was generated; another try is safe.
         """
-        entry, began = self._entry, clock.monotonic()
+        entry, began = self._entry, asyncio.get_running_loop().time()
         relay = Relay(self._request, self._early, self._closing)
+        answer: aiohttp.ClientResponse | None = None
         try:
-            answer = await self._send(place.address or "")
-        except (Broke, TimeoutError) as error:
-            return await self._fail(
-                self._blame(error, entry.first_byte_timeout, "firstByteTimeout")
-            )
-        try:
-            async with asyncio.timeout(entry.total_timeout - (clock.monotonic() - began)):
+            async with asyncio.timeout_at(began + entry.first_byte_timeout) as limit:
+                answer = await self._upstream.send(
+                    place.address or "", self._request.path_qs, self._headers, self._body
+                )
                 if answer.status == 500 and await _never_started(answer):
                     raise Unreached(NEVER_STARTED.decode())
-                self._desk.note_first_byte(clock.monotonic() - began)
+                limit.reschedule(began + entry.total_timeout)
+                self._desk.note_first_byte(asyncio.get_running_loop().time() - began)
                 return await relay.run(answer, self._ask.adds_usage, place.waited)
         except (Broke, TimeoutError) as error:
-            return await relay.fail(self._blame(error, entry.total_timeout, "totalTimeout"))
+            return await relay.fail(self._blame(error, begun=answer is not None))
         finally:
             self.outcome = relay.outcome
-            answer.close()
-
-    async def _send(self, address: str) -> aiohttp.ClientResponse:
-        path = self._request.path_qs
-        async with asyncio.timeout(self._entry.first_byte_timeout):
-            return await self._upstream.send(address, path, self._headers, self._body)
+            if answer is not None:
+                answer.close()
 
     async def _fail(self, refusal: Refusal) -> web.StreamResponse:
         relay = Relay(self._request, self._early, self._closing)
@@ -130,12 +125,15 @@ class Exchange:
         finally:
             self.outcome = relay.outcome
 
-    def _blame(self, error: Exception, limit: float, field: str) -> Refusal:
-        name = self._entry.key
+    def _blame(self, error: Exception, begun: bool) -> Refusal:
+        entry = self._entry
         if isinstance(error, TimeoutError):
-            message = f"{name} did not answer within {limit:g} s (queue.{field})"
+            missing = "end its answer" if begun else "answer"
+            limit = entry.total_timeout if begun else entry.first_byte_timeout
+            field = "totalTimeout" if begun else "firstByteTimeout"
+            message = f"{entry.key} did not {missing} within {limit:g} s (queue.{field})"
             return Refusal(504, "engine_timeout", message)
-        return Refusal(502, "engine_broke", f"the engine of {name} broke off: {error}")
+        return Refusal(502, "engine_broke", f"the engine of {entry.key} broke off: {error}")
 
 
 async def _never_started(answer: aiohttp.ClientResponse) -> bool:

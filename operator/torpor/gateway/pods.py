@@ -6,9 +6,9 @@ ten minutes after they are gone, and tells them in its demand report.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
+from torpor.cluster.podtimes import first, read_times
 from torpor.domain.waitroom import PodFacts
 from torpor.manifests.names import (
     ENDPOINT_LABEL,
@@ -48,48 +48,19 @@ def read_facts(pod: Json) -> PodFacts:
 
 def read_sighting(pod: Json, before: Json | None, gone_ms: int | None = None) -> Json:
     """Return what the meter needs of *pod*; *before* is the last sighting, *gone_ms* when it was found deleted."""
-    metadata, status = pod["metadata"], pod.get("status") or {}
+    metadata, times, earlier = pod["metadata"], read_times(pod), before or {}
     labels = metadata.get("labels") or {}
     gpus = str(labels.get(GPU_COUNT_LABEL) or "")
-    ready = _condition(status, "Ready")
-    ready_ms = epoch_ms(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None
-    scheduled = _condition(status, "PodScheduled")
-    is_scheduled = scheduled.get("status") == "True"
-    deleted_ms = epoch_ms(metadata.get("deletionTimestamp"))
-    if deleted_ms is not None:
-        deleted_ms -= 1000 * int(metadata.get("deletionGracePeriodSeconds") or 0)
-    earlier = before or {}
     return {
         "name": metadata["name"],
         "gpuClass": labels.get(GPU_CLASS_LABEL),
         "gpus": int(gpus) if gpus.isdecimal() else None,
-        "scheduledAtMs": epoch_ms(scheduled.get("lastTransitionTime")) if is_scheduled else None,
-        "firstReadyAtMs": earlier.get("firstReadyAtMs") or ready_ms,
-        "deletedAtMs": deleted_ms,
-        "finishedAtMs": _finished_ms(status, deleted_ms is not None),
+        "scheduledAtMs": first(earlier.get("scheduledAtMs"), times.scheduled_ms),
+        "firstReadyAtMs": first(earlier.get("firstReadyAtMs"), times.ready_ms),
+        "deletedAtMs": first(earlier.get("deletedAtMs"), times.deleted_ms),
+        "finishedAtMs": times.finished_ms,
         "goneAtMs": gone_ms,
     }
-
-
-def epoch_ms(stamp: str | None) -> int | None:
-    """Return an RFC 3339 instant as epoch milliseconds; None stays None."""
-    return round(datetime.fromisoformat(stamp).timestamp() * 1000) if stamp else None
-
-
-def _finished_ms(status: Json, deleting: bool) -> int | None:
-    """Return when the last container ended, once the pod is leaving and none runs any more."""
-    if not deleting and status.get("phase") not in ("Succeeded", "Failed"):
-        return None
-    ends: list[int] = []
-    for kind in ("containerStatuses", "initContainerStatuses"):
-        for container in status.get(kind) or ():
-            state = container.get("state") or {}
-            if "running" in state:
-                return None
-            ended = epoch_ms((state.get("terminated") or {}).get("finishedAt"))
-            if ended is not None:
-                ends.append(ended)
-    return max(ends, default=None)
 
 
 def _condition(status: Json, kind: str) -> Json:

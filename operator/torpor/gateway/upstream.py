@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 from collections.abc import Callable
+from functools import lru_cache
 
 import aiohttp
 from multidict import CIMultiDict
@@ -18,6 +19,11 @@ PROBE_CONNECT_SECONDS = 0.25
 """A pod whose network is not up yet is silent; asking anew is quicker than waiting for TCP's own second attempt."""
 LARGE_BODY = 1024 * 1024
 """aiohttp writes larger bodies in parts, if they are handed over as a file, and so does not block others."""
+
+
+@lru_cache(maxsize=4096)
+def _url(address: str, path: str) -> URL:
+    return URL(f"http://{address}{path}", encoded=True)
 
 
 class Unreached(Exception):
@@ -57,7 +63,7 @@ class Upstream:
             Broke: there was one, and it ended without an answer.
         """
         data = body if len(body) <= LARGE_BODY else io.BytesIO(body)
-        url = URL(f"http://{address}{path}", encoded=True)
+        url = _url(address, path)
         try:
             return await self._session.post(url, data=data, headers=headers, allow_redirects=False)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:

@@ -17,6 +17,8 @@ class Display(SeenWords):
     """GPU class, with the number of GPUs when there are several, such as 2×h100."""
     model: str | None = None
     """What clients send as `model`."""
+    cost_per_second: str | None = None
+    """`cost.perSecond`, to six decimal places."""
 
 
 class Rejected(SeenWords):

@@ -1,0 +1,100 @@
+"""Tokens are read and the own usage chunk is taken out, however the network cuts the stream."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.gateway.engines import DONE, FIXED_CHUNKS, USAGE_CHUNK
+from torpor.gateway.usage import LONGEST_EVENT, WINDOW, BodyUsage, StreamUsage, Used
+
+STREAM = b"".join([b": warming\n\n", *FIXED_CHUNKS, USAGE_CHUNK, DONE])
+WITHOUT = STREAM.replace(USAGE_CHUNK, b"")
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(p % (len(data) + 1) for p in places), len(data)]
+    return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]
+
+
+@given(
+    places=st.lists(st.integers(0, 10_000), max_size=20), strip=st.booleans(), crlf=st.booleans()
+)
+def test_any_cut_gives_the_same_bytes_and_tokens(
+    places: list[int], strip: bool, crlf: bool
+) -> None:
+    data, wanted = STREAM, WITHOUT if strip else STREAM
+    if crlf:
+        data, wanted = data.replace(b"\n", b"\r\n"), wanted.replace(b"\n", b"\r\n")
+    meter = StreamUsage(strip)
+    got = b"".join(meter.feed(chunk) for chunk in cut(data, places)) + meter.finish()
+    assert got == wanted
+    assert meter.used == Used(7, 3)
+
+
+def test_whole_events_are_never_held_back() -> None:
+    meter = StreamUsage(strip=True)
+    assert meter.feed(FIXED_CHUNKS[0] + b"data: {") == FIXED_CHUNKS[0]
+    assert meter.feed(b"}\n\n") == b"data: {}\n\n"
+
+
+def test_an_event_without_end_is_passed_on_unread() -> None:
+    meter = StreamUsage(strip=True)
+    long = b"data: " + b"x" * (LONGEST_EVENT + 1)
+    assert meter.feed(long) == long
+
+
+def test_a_chunk_with_choices_and_usage_is_counted_and_kept() -> None:
+    event = b'data: {"choices":[{"index":0}],"usage":{"prompt_tokens":4,"completion_tokens":9}}\n\n'
+    meter = StreamUsage(strip=True)
+    assert meter.feed(event) == event
+    assert meter.used == Used(4, 9)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {
+            "type": "response.completed",
+            "response": {"usage": {"input_tokens": 4, "output_tokens": 9}},
+        },
+        {"type": "message_start", "message": {"usage": {"input_tokens": 4, "output_tokens": 9}}},
+        {"usage": {"prompt_tokens": 4, "completion_tokens": 9}, "choices": [1]},
+    ],
+    ids=["responses", "messages", "chat"],
+)
+def test_every_api_has_its_own_place_for_usage(event: dict[str, object]) -> None:
+    meter = StreamUsage(strip=False)
+    meter.feed(b"event: x\ndata: " + json.dumps(event).encode() + b"\n\n")
+    assert meter.used == Used(4, 9)
+
+
+@given(
+    places=st.lists(st.integers(0, 10_000_000), max_size=5), padding=st.sampled_from([0, WINDOW])
+)
+def test_the_usage_of_a_body_is_found_at_its_end(places: list[int], padding: int) -> None:
+    usage = {"prompt_tokens": 11, "completion_tokens": 22, "details": {"usage": 1}}
+    body = json.dumps({"text": 'the "usage": {}' + "x" * padding, "usage": usage}).encode()
+    meter = BodyUsage()
+    assert b"".join(meter.feed(chunk) for chunk in cut(body, places)) == body
+    assert meter.used in (Used(11, 22), Used(0, 0))
+    plain = BodyUsage()
+    plain.feed(
+        json.dumps(
+            {"text": '"usage": {"prompt_tokens": 9}', "usage": {"prompt_tokens": 3}}
+        ).encode()
+    )
+    assert plain.used == Used(3, 0)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"usage"', b'{"usage": 3}', b'{"usage": {"a": "b"}}']
+)
+def test_a_body_without_usage_counts_nothing(body: bytes) -> None:
+    meter = BodyUsage()
+    meter.feed(body)
+    assert meter.used == Used(0, 0)
