@@ -75,14 +75,14 @@ def open_stage(name: str) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory() as folder:
         write_checkpoint(Path(folder), megabytes=1, seed=name)
         torpor.bucket.put(Path(folder), source)
-    torpor.kube.delete("namespace", namespace)
+    torpor.remove_namespace(namespace)
     torpor.make_namespace(namespace)
     try:
         torpor.make_s3_secret(namespace)
         yield Stage(torpor, namespace, source)
     finally:
         say(f"removing namespace {namespace}")
-        torpor.kube.delete("namespace", namespace)
+        torpor.remove_namespace(namespace)
         torpor.bucket.remove(source)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from functools import partial
 from pathlib import Path
 
-from .commands import run, succeeds
+from .commands import run, succeeds, wait_until
 from .errors import HarnessError
 from .places import BRIDGE, HOST_IP, HOST_NET, POD_BRIDGE, POD_NET, SERVICE_NET, Places
 
@@ -113,11 +114,22 @@ def interface_exists(name: str) -> bool:
     return Path("/sys/class/net", name).exists()
 
 
+def bridge_ports(bridge: str) -> list[str]:
+    """Interfaces in a bridge. The kernel takes its time to end a dead pod's network: they linger."""
+    ports = Path("/sys/class/net", bridge, "brif")
+    return sorted(path.name for path in ports.iterdir()) if ports.is_dir() else []
+
+
+def _is_gone(name: str) -> bool:
+    """A lingering interface may vanish by itself while it is being deleted."""
+    return not interface_exists(name)
+
+
 def drop_network(places: Places, kube_proxy: Path) -> None:
     """Take away bridges, the fence and kube-proxy's chains, if they are ours."""
-    for name in (POD_BRIDGE, BRIDGE):
-        if interface_exists(name):
-            run(["ip", "link", "delete", name])
+    for name in (*bridge_ports(POD_BRIDGE), POD_BRIDGE, BRIDGE):
+        if interface_exists(name) and not succeeds(["ip", "link", "delete", name]):
+            wait_until(f"{name} is gone", partial(_is_gone, name), timeout=10)
     while succeeds([*IPTABLES, "-D", "FORWARD", "-j", FENCE]):
         pass
     if succeeds([*IPTABLES, "-F", FENCE]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from dev.cluster import HarnessError
@@ -33,31 +34,37 @@ def show(wish: Wish, narrator: Narrator) -> None:
         story = Story(place, narrator)
         try:
             story.tell()
+        except HarnessError as failed:
+            narrator.say(f"FAILED: {failed}")
+            raise
         finally:
             if not wish.keep:
                 narrator.chapter("cleaning up")
                 story.remove()
-                narrator.say(
-                    "namespace, endpoint and bucket are gone; the node keeps its copy of the weights"
-                )
+                narrator.say("endpoint, namespace and the bucket's objects are gone")
         if wish.keep:
             story.say_how_to_try()
 
 
+def interrupt(_: int, __: object) -> None:
+    """Make a polite end (SIGTERM) clean up as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Return 0 if everything was shown, 1 with a sentence if a step failed."""
+    signal.signal(signal.SIGTERM, interrupt)
     wish, narrator = read_wish(), Narrator()
     try:
         show(wish, narrator)
     except HarnessError as failed:
-        narrator.say(f"FAILED: {failed}")
+        narrator.say(f"the demo failed: {str(failed).splitlines()[0]}")
         return 1
     except KeyboardInterrupt:
         narrator.say("interrupted")
         return 130
     if not wish.keep:
-        narrator.chapter("the end")
-        narrator.say("everything above was measured just now: run it again")
+        narrator.say("that was all of it, and every number was measured just now")
     return 0
 
 

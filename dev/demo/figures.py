@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torpor.api.status import CostStatus, TokensStatus, Wake
 
+COARSE = "Kubernetes stamps nodes and containers in whole seconds"
 PARTS = (
     ("queue", "request → replicas written, by the gateway"),
     ("schedule", "written → the pod has a node"),

@@ -87,6 +87,10 @@ def _harness(wish: Wish, narrator: Narrator) -> Iterator[Place]:
         elif not had_release:
             narrator.say("removing torpor, which this demo had installed")
             uninstall(kube)
+        else:
+            narrator.say(
+                "cluster and torpor were there before and stay: make cluster-down ends them"
+            )
 
 
 def _prepare_vllm(narrator: Narrator) -> Layout:

@@ -15,7 +15,7 @@ import openai
 from dev.cluster import HarnessError
 from dev.engine.standin.checksum import checksum_objects
 from dev.install.checkpoint import write_checkpoint
-from dev.install.installed import ENDPOINTS, create_key
+from dev.install.installed import create_key
 from dev.vllm.pod import endpoint as vllm_endpoint
 from torpor.api.endpoint import InferenceEndpoint
 
@@ -63,7 +63,7 @@ class Story:
 
     def remove(self) -> None:
         """Delete the namespace with everything in it, and the weights in the bucket."""
-        self._torpor.kube.delete("namespace", NAMESPACE)
+        self._torpor.remove_namespace(NAMESPACE)
         self._torpor.bucket.remove(self._source)
 
     def say_how_to_try(self) -> None:
@@ -107,7 +107,7 @@ class Story:
     def _apply(self) -> None:
         self._tell.chapter("an endpoint")
         kube = self._torpor.kube
-        kube.delete("namespace", NAMESPACE)
+        self._torpor.remove_namespace(NAMESPACE)
         self._torpor.make_namespace(NAMESPACE)
         self._torpor.make_s3_secret(NAMESPACE)
         self.key, entry = create_key("demo")
@@ -148,9 +148,13 @@ class Story:
 
     def _turn_away(self) -> None:
         self._tell.chapter("a wrong key wakes nobody")
+        listed = asking.open_client(self._torpor.url, self.key).models.list()
+        self._expect(NAME in [model.id for model in listed], "it is not in /v1/models")
+        self._tell.say(f"openai: models.list() has {NAME}, asleep as it is")
+        client = asking.open_client(self._torpor.url, "tp-wrong")
         began = time.monotonic()
         try:
-            asking.stream_chat(asking.open_client(self._torpor.url, "tp-wrong"), NAME, QUESTION)
+            asking.stream_chat(client, NAME, QUESTION)
         except openai.AuthenticationError as refused:
             took = (time.monotonic() - began) * 1000
             self._tell.say(f"openai.AuthenticationError after {took:.0f} ms: {refused.message}")
@@ -228,10 +232,11 @@ class Story:
             )
             self._show_table()
             self._tell.say("ready and idle: every second costs")
-            slept = replicas.until("0")
+            slept = replicas.until("0", timeout=KEEP_ALIVE + 30)
         after = slept - last_byte
         self._tell.say(f"replicas 0 written {after:.2f} s after the last byte")
         self._expect(abs(after - KEEP_ALIVE) <= 1.5, f"that is not {KEEP_ALIVE} s")
+        self._torpor.wait_for_condition(NAMESPACE, NAME, "Awake", "False", "Draining", timeout=30)
         self._show_table()
 
         def gone() -> InferenceEndpoint | None:
@@ -263,7 +268,7 @@ class Story:
         return self._torpor.table(NAMESPACE)
 
     def _show_table(self) -> None:
-        self._tell.show(f"kubectl get {ENDPOINTS.split('.')[0]} -n {NAMESPACE}", self._table())
+        self._tell.show(f"kubectl get ie -n {NAMESPACE}", self._table())
 
     def _expect(self, holds: bool, otherwise: str) -> None:
         if not holds:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RELEASE = "torpor"
 NAMESPACE = "torpor-system"
 GATEWAY_SERVICE = "torpor-gateway"
+ENDPOINTS = "inferenceendpoints.torpor.dev"
 READY_SECONDS = 120
 
 Json = dict[str, Any]

@@ -12,11 +12,18 @@ from dev.cluster import Cluster, HarnessError
 from torpor.api.endpoint import InferenceEndpoint
 
 from .bucket import Bucket
-from .chart import GATEWAY_SERVICE, NAMESPACE, Images, describe_pods, install_chart, merge
+from .chart import (
+    ENDPOINTS,
+    GATEWAY_SERVICE,
+    NAMESPACE,
+    Images,
+    describe_pods,
+    install_chart,
+    merge,
+)
 from .kube import Kube
 
 Json = dict[str, Any]
-ENDPOINTS = "inferenceendpoints.torpor.dev"
 SECRET = "s3"
 """Name of the Secret that endpoints read their bucket's keys from."""
 
@@ -78,6 +85,27 @@ class Installed:
 
         self.kube.wait_for(f"end of namespace {name}", settled, timeout=180)
         self.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    def remove_namespace(self, name: str, timeout: float = 150.0) -> None:
+        """Delete a namespace: its endpoints first, and their pods waited for.
+
+        Deleted at one go it would take a minute: the namespace controller sees a pod with a long
+        grace period and looks again only after half of it.
+
+        Raises:
+            HarnessError: something is still there after `timeout` seconds.
+        """
+        kube = self.kube
+        if kube.find("namespace", name) is None:
+            return
+        kube.run("delete", ENDPOINTS, "--all", "-n", name, "--timeout=30s")
+
+        def gone() -> bool | None:
+            left = kube.list("deployments,pods", name, "torpor.dev/component=engine")
+            return None if left else True
+
+        kube.wait_for(f"end of the engines in {name}", gone, timeout=timeout)
+        kube.delete("namespace", name, timeout=timeout)
 
     def make_s3_secret(
         self,

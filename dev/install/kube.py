@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -117,7 +118,7 @@ class Kube:
             text=True,
         ) as process:
             try:
-                yield Watch(process, f"{kind} {namespace}/{name}")
+                yield Watch(process, f"{jsonpath} of {kind} {namespace}/{name}")
             finally:
                 process.kill()
 
@@ -152,16 +153,19 @@ class Watch:
         self._process = process
         self._what = what
 
-    def until(self, value: str) -> float:
+    def until(self, value: str, timeout: float) -> float:
         """Read on until the value is seen; returns the time (epoch seconds) at which it came.
 
-        Blocks: the watch itself ends when the API server closes it.
-
         Raises:
-            HarnessError: the watch ended first.
+            HarnessError: not within `timeout` seconds.
         """
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.strip() == value:
-                return time.time()
-        raise HarnessError(f"the watch of {self._what} ended before its value was {value}")
+        end = threading.Timer(timeout, self._process.kill)
+        end.start()
+        try:
+            for line in self._process.stdout:
+                if line.strip() == value:
+                    return time.time()
+        finally:
+            end.cancel()
+        raise HarnessError(f"{self._what} was not {value} within {timeout:.0f} s")

@@ -75,6 +75,10 @@ class ApiServer:
             base_url=self._server, verify=self._tls, timeout=30, trust_env=False
         )
 
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
     def get(self, path: str) -> Json | None:
         """Return an object, or None if there is none."""
         answer = self._client.get(path)

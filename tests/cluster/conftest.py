@@ -39,8 +39,10 @@ def cluster() -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def api(cluster: Cluster) -> ApiServer:
-    return ApiServer(cluster.kubeconfig)
+def api(cluster: Cluster) -> Iterator[ApiServer]:
+    server = ApiServer(cluster.kubeconfig)
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

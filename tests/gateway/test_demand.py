@@ -101,6 +101,9 @@ async def test_readiness_waits_for_the_first_lists(make_world: MakeWorld) -> Non
     status, body = await world.internal("/readyz")
     assert (status, b"endpoints, deployments, pods" in body) == (503, True)
     assert (await world.internal("/healthz"))[0] == 200
+    status, answer, headers = await world.ask()
+    assert (status, answer["error"]["code"]) == (503, "gateway_starting")
+    assert headers["Retry-After"] == "1"
     await world.api.start()
     await adding
 

@@ -55,6 +55,8 @@ class ErrorCode(StrEnum):
         "The engine closed the connection before its answer was complete.")
     GATEWAY_ENDING = ("gateway_ending", 503,
         "This gateway is shutting down and can wait no longer; another one answers.")
+    GATEWAY_STARTING = ("gateway_starting", 503,
+        "This gateway has not read the endpoints yet and cannot know whether the model exists.")
     WAKE_DENIED = ("WakeDenied", 503,
         "The API server does not let the gateway wake the endpoint.")
     ENGINE_TIMEOUT = ("engine_timeout", 504,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,12 +23,25 @@ from torpor.cluster.connect import Api
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
-DURATION_SECONDS = 12
-"""How long a silent holder keeps the Lease: the longest time that nobody puts endpoints to sleep after a crash."""
-RENEW_SECONDS = 2.0
-"""Pause between renewals; three may fail before the Lease is lost."""
-REQUEST_SECONDS = 4.0
 _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+_UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The seconds of the rules; every candidate of one Lease should have the same."""
+
+    duration: int = 12
+    """How long a silent holder keeps the Lease: the longest time that nobody puts endpoints to sleep after a crash."""
+    renew: float = 2.0
+    """Pause between renewals; three may fail before the Lease is lost."""
+    request: float = 4.0
+    """Longest time for one request."""
+
+    @property
+    def deadline(self) -> float:
+        """Seconds without a renewal after which a holder gives up: before anybody else may take the Lease."""
+        return self.duration - self.renew
 
 
 class Lost(Exception):
@@ -37,20 +51,24 @@ class Lost(Exception):
 class Lease:
     """One candidate's view of the Lease."""
 
-    def __init__(self, api: Api, namespace: str, name: str, identity: str) -> None:
+    def __init__(
+        self, api: Api, namespace: str, name: str, identity: str, pace: Pace | None = None
+    ) -> None:
         """Compete for `namespace/name` as *identity*, which must be unique (the pod's name)."""
+        self._pace = pace or Pace()
         self._api = api
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._name = name
         self._identity = identity
         self._seen: tuple[str, float] = ("", 0.0)
+        self._holder = ""
 
     async def acquire(self) -> None:
         """Return once this process holds the Lease; wait as long as it takes."""
         while True:
             if await self._try():
                 break
-            await asyncio.sleep(RENEW_SECONDS / 2)
+            await asyncio.sleep(self._pace.renew / 2)
         log.info("holds the Lease %s", self._name)
 
     async def hold(self) -> None:
@@ -61,20 +79,35 @@ class Lease:
         """
         renewed = clock.monotonic()
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(self._pace.renew)
             began = clock.monotonic()
-            if await self._try():
+            # An attempt that hangs must not outlast the Lease: bounded by what is left of it.
+            left = renewed + self._pace.deadline - began
+            if await self._within(left):
                 renewed = began
-            elif clock.monotonic() - renewed > DURATION_SECONDS - RENEW_SECONDS:
-                raise Lost(f"the Lease {self._name} was not renewed for {DURATION_SECONDS} s")
+            elif self._holder not in ("", self._identity):
+                raise Lost(f"the Lease {self._name} is held by {self._holder}")
+            elif clock.monotonic() - renewed >= self._pace.deadline:
+                raise Lost(f"the Lease {self._name} was not renewed for {self._pace.deadline:g} s")
+
+    async def _within(self, seconds: float) -> bool:
+        try:
+            return await asyncio.wait_for(self._try(), seconds)
+        except TimeoutError:
+            return False
 
     async def release(self) -> None:
-        """Give the Lease up, so that the next candidate need not wait for it to run out."""
-        current = await self._read()
-        if current is None or current["spec"].get("holderIdentity") != self._identity:
-            return
-        current["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
-        await self._write("PUT", f"{self._path}/{self._name}", current)
+        """Give the Lease up, so that the next candidate need not wait for it to run out; best effort."""
+        try:
+            current = await self._read()
+            if current is None or current["spec"].get("holderIdentity") != self._identity:
+                return
+            current["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+            await self._write("PUT", f"{self._path}/{self._name}", current)
+        except _UNREACHABLE as error:
+            log.warning(
+                "lease %s: not given up: %s", self._name, str(error) or type(error).__name__
+            )
 
     async def _try(self) -> bool:
         """Take or renew the Lease if it is free, ours, or silent for too long; False if not (or not reachable)."""
@@ -82,9 +115,10 @@ class Lease:
             current = await self._read()
             if current is None:
                 return await self._write("POST", self._path, self._fresh())
+            holder = current["spec"].get("holderIdentity")
+            self._holder = holder or ""
             if not self._may_take(current):
                 return False
-            holder = current["spec"].get("holderIdentity")
             transitions = int(current["spec"].get("leaseTransitions") or 0)
             fresh = self._fresh()["spec"]
             if holder == self._identity:
@@ -93,7 +127,7 @@ class Lease:
                 fresh["leaseTransitions"] = transitions + 1
             current["spec"] |= fresh
             return await self._write("PUT", f"{self._path}/{self._name}", current)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except _UNREACHABLE as error:
             log.warning("lease %s: %s", self._name, str(error) or type(error).__name__)
             return False
 
@@ -104,7 +138,7 @@ class Lease:
         if self._seen[0] != version:
             self._seen = (version, clock.monotonic())
         silent = clock.monotonic() - self._seen[1]
-        return silent > float(spec.get("leaseDurationSeconds") or DURATION_SECONDS)
+        return silent > float(spec.get("leaseDurationSeconds") or self._pace.duration)
 
     def _fresh(self) -> Json:
         now = _stamp(clock.now())
@@ -114,7 +148,7 @@ class Lease:
             "metadata": {"name": self._name},
             "spec": {
                 "holderIdentity": self._identity,
-                "leaseDurationSeconds": DURATION_SECONDS,
+                "leaseDurationSeconds": self._pace.duration,
                 "acquireTime": now,
                 "renewTime": now,
                 "leaseTransitions": 0,
@@ -122,7 +156,7 @@ class Lease:
         }
 
     async def _read(self) -> Json | None:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=self._pace.request)
         response = await self._api.send("GET", f"{self._path}/{self._name}", timeout=timeout)
         async with response:
             if response.status == 404:
@@ -133,7 +167,7 @@ class Lease:
             return found
 
     async def _write(self, method: str, path: str, lease: Json) -> bool:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=self._pace.request)
         response = await self._api.send(method, path, body=lease, timeout=timeout)
         async with response:
             await response.read()

@@ -109,6 +109,19 @@ class Objects:
         except (Missing, Conflict):
             return
 
+    async def read_log(self, namespace: str, pod: str, limit: int, previous: bool) -> str:
+        """Return the last *limit* bytes of the engine's log, of its previous run if it has been started again."""
+        query = [
+            ("container", names.ENGINE_CONTAINER),
+            ("tailLines", "600"),
+            ("limitBytes", str(limit)),
+            ("previous", "true" if previous else "false"),
+        ]
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        return (await self._ask("GET", path, query, None, "application/json")).decode(
+            "utf-8", "replace"
+        )
+
     async def _send(
         self,
         method: str,
@@ -117,6 +130,17 @@ class Objects:
         body: Json | None,
         content_type: str = "application/json",
     ) -> Json:
+        found: Json = json.loads(await self._ask(method, path, query, body, content_type))
+        return found
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: list[tuple[str, str]],
+        body: Json | None,
+        content_type: str,
+    ) -> bytes:
         try:
             response = await self._api.send(
                 method, path, query=query, body=body, content_type=content_type, timeout=_TIMEOUT
@@ -127,8 +151,7 @@ class Objects:
             message = f"the API server cannot be reached ({str(error) or 'no answer in time'})"
             raise Waiting("ApiUnreachable", message, after=_RETRY) from error
         if status < 300:
-            found: Json = json.loads(answer)
-            return found
+            return answer
         raise _refusal(status, answer, f"{method} {path}")
 
 

@@ -73,7 +73,7 @@ def _container_fault(container: Json) -> Fault | None:
         return None
     if container["name"] == names.WEIGHTS_CONTAINER:
         return _weights_fault(container)
-    return _engine_fault(container, ended)
+    return _ended_engine(ended)
 
 
 def _weights_fault(container: Json) -> Fault:
@@ -86,20 +86,29 @@ def _weights_fault(container: Json) -> Fault:
     )
 
 
-def _engine_fault(container: Json, ended: Json) -> Fault:
-    code, why = ended.get("exitCode"), ended.get("reason", "Error")
-    words = str(ended.get("message") or "")
-    said = _last_words(words)
+def engine_fault(said: str, words: str = "", how: str = "") -> Fault:
+    """Return the fault of an engine that ended before it was ready.
+
+    Args:
+        said: The line to show.
+        words: All that is known of its log; tells an engine without memory from any other crash.
+        how: Its exit code, in words.
+    """
+    if any(mark in (words or said).lower() for mark in _MEMORY):
+        return Fault(Reason.ENGINE_OUT_OF_MEMORY, f"the engine ran out of memory at start: {said}")
+    return Fault(Reason.ENGINE_CRASHED, f"the engine ended {how}before it was ready: {said}")
+
+
+def _ended_engine(ended: Json) -> Fault:
+    why = ended.get("reason", "Error")
     if why == "OOMKilled":
         return Fault(
             Reason.ENGINE_OUT_OF_MEMORY,
             "the engine was killed: it used more main memory than its limit",
         )
-    if any(mark in words.lower() for mark in _MEMORY):
-        return Fault(Reason.ENGINE_OUT_OF_MEMORY, f"the engine ran out of memory at start: {said}")
-    return Fault(
-        Reason.ENGINE_CRASHED,
-        f"the engine ended with exit code {code} before it was ready: {said or why}",
+    words = str(ended.get("message") or "")
+    return engine_fault(
+        _last_words(words) or why, words, f"with exit code {ended.get('exitCode')} "
     )
 
 

@@ -68,8 +68,7 @@ def main(argv: list[str]) -> int:
 async def run(settings: ControllerSettings) -> int:
     """Compete for the Lease, act while it is held, and give it back."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _hear_signals(stop)
     api = await connect(settings.kubeconfig)
     lease = Lease(api, settings.namespace, settings.lease_name, settings.pod_name)
     state = State()
@@ -112,7 +111,7 @@ async def _act(
     state.listed = ears.listed
     operator = kopf.OperatorSettings()
     handlers.settings(operator)
-    stopping = asyncio.Event()
+    stopping, kopf_listens = asyncio.Event(), asyncio.Event()
     jobs: dict[str, asyncio.Task[Any]] = {
         "lease": asyncio.create_task(lease.hold()),
         "demand": asyncio.create_task(demand.run()),
@@ -124,27 +123,48 @@ async def _act(
                 clusterwide=True,
                 standalone=True,
                 identity=cast(Any, settings.pod_name),
+                ready_flag=kopf_listens,
                 stop_flag=stopping,
             )
         ),
+        "signals": asyncio.create_task(_hear_signals_again(kopf_listens, stop)),
         "stop": asyncio.create_task(stop.wait()),
     }
     done, _ = await asyncio.wait(jobs.values(), return_when=asyncio.FIRST_COMPLETED)
     stopping.set()
     await workers.stop()
+    if jobs["stop"] in done:
+        # Nothing acts any more: the next candidate need not wait for kopf's last words.
+        jobs["lease"].cancel()
+        await asyncio.gather(jobs["lease"], return_exceptions=True)
+        await lease.release()
     for task in jobs.values():
         task.cancel()
     await asyncio.gather(*jobs.values(), return_exceptions=True)
     await demand.close()
     await engines.close()
-    if jobs["stop"] in done:
-        await lease.release()
-        return 0
+    failed = False
     for name, task in jobs.items():
         if task in done and (error := task.exception()) is not None:
-            lost = isinstance(error, Lost)
+            lost, failed = isinstance(error, Lost), True
             log.error("%s ended: %s", name, error, exc_info=None if lost else error)
-    return 1
+    if failed:
+        return 1
+    # kopf takes SIGTERM for itself while it runs, so that its end without an error is a stop that was asked for.
+    await lease.release()
+    return 0
+
+
+def _hear_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _hear_signals_again(kopf_listens: asyncio.Event, stop: asyncio.Event) -> None:
+    """Take the signals back from kopf, which claims them as it starts and would end without giving the Lease back."""
+    await kopf_listens.wait()
+    _hear_signals(stop)
+    await asyncio.Event().wait()
 
 
 async def _unless(stop: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> bool:

@@ -20,6 +20,7 @@ from torpor.controller.children import Children, Wanted
 from torpor.controller.composing import Picture, compose_status, invalid_status
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
+from torpor.controller.lastwords import explained
 from torpor.controller.seen import Key, Seen
 from torpor.controller.writing import matters, patch_between, post_events
 from torpor.domain import failing, prewarming
@@ -75,7 +76,7 @@ class Reconciler:
             await self._write(obj, invalid_status(obj, error, clock.now()))
             return None
         now_ms = clock.now_ms()
-        picture = self._look(key, endpoint, now_ms)
+        picture = await self._look(key, endpoint, now_ms)
         picture = await self._settle(key, endpoint, picture)
         decision = decide(observe.scaling_spec(endpoint), picture.view(), now_ms)
         decision, picture = await self._scale(key, endpoint, picture, decision)
@@ -96,10 +97,17 @@ class Reconciler:
             default=None,
         )
 
-    def _look(self, key: Key, endpoint: InferenceEndpoint, now_ms: int) -> Picture:
+    async def _look(self, key: Key, endpoint: InferenceEndpoint, now_ms: int) -> Picture:
         """Gather and judge everything that the number of replicas does not depend on."""
         seen, spec = self._t.seen, observe.placement_spec(endpoint)
+        generation, failed = endpoint.metadata.generation, failure_of(endpoint.status.failure)
+        pods = await explained(
+            self._t.objects, key, seen.engine_pods(key, now_ms), failed.pod if failed else ""
+        )
+        failure = failing.assess(failed, pods, generation, now_ms)
         known, digest = weights_of(endpoint.status.weights), weights_digest(endpoint)
+        if failure is not None and failure != failed:
+            known = prewarming.after_failed_wake(known, failure.reason)
         jobs = observe.jobs_seen(seen.jobs(key), seen.pods_of(key, names.COMPONENT_PREWARM))
         listed = prewarming.plan(digest, known, jobs, (), frozenset(), now_ms).weights
         classes = [observe.class_view(obj) for obj in seen.classes.values()]
@@ -113,9 +121,6 @@ class Reconciler:
             self._labelled(listed.hash),
             now_ms,
         )
-        pods = tuple(seen.engine_pods(key, now_ms))
-        generation = endpoint.metadata.generation
-        failure = failing.assess(failure_of(endpoint.status.failure), pods, generation, now_ms)
         return Picture(
             placement=placement,
             plan=plan,

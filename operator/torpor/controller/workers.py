@@ -28,9 +28,12 @@ class Workers:
         self._run = run
         self._wake: dict[Key, asyncio.Event] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._stopped = False
 
     def touch(self, key: Key) -> None:
-        """Say that something about the endpoint changed; its pass runs soon."""
+        """Say that something about the endpoint changed; its pass runs soon, unless everything has stopped."""
+        if self._stopped:
+            return
         if key not in self._tasks:
             self._wake[key] = asyncio.Event()
             self._tasks[key] = asyncio.create_task(
@@ -46,7 +49,8 @@ class Workers:
             task.cancel()
 
     async def stop(self) -> None:
-        """End all workers and wait for them."""
+        """End all workers for good and wait for them."""
+        self._stopped = True
         tasks = list(self._tasks.values())
         for key in list(self._tasks):
             self.drop(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from torpor import clock
@@ -9,9 +10,11 @@ from torpor.api.conditions import Condition, ConditionType, Reason
 from torpor.api.quantities import format_timestamp
 from torpor.api.status import EndpointStatus
 from torpor.cluster.objects import Objects
+from torpor.errors import TorporError
 from torpor.manifests import names
 
 Json = dict[str, Any]
+log = logging.getLogger(__name__)
 
 _MOVING = ("cost", "keepAlive", "tokens")
 """Parts of the status that move by themselves while an endpoint is awake; written at a slower, regular pace."""
@@ -71,7 +74,12 @@ async def post_events(
             and old.known_reason is Reason.CHECKING_WEIGHTS
         ):
             new = new.model_copy(update={"message": "weights checked; the endpoint will answer"})
-        await objects.create(_event(endpoint, kind, new, who), names.FIELD_MANAGER)
+        try:
+            await objects.create(_event(endpoint, kind, new, who), names.FIELD_MANAGER)
+        except (
+            TorporError
+        ) as error:  # a namespace that is going away takes no Events; the status says it all
+            log.info("no Event for %s: %s", endpoint["metadata"]["name"], error.message)
 
 
 def _event(endpoint: Json, kind: ConditionType, condition: Condition, who: str) -> Json:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from torpor.api.conditions import Reason
 from torpor.domain.observation import Fault
 
 FIRST_PAUSE_MS = 5_000
@@ -93,6 +94,13 @@ class WeightsPlan:
 def pause_ms(attempt: int) -> int:
     """Return the pause after the *attempt*-th failure in a row: 5 s, 10 s, … 60 s. A check costs no GPU."""
     return min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS << min(attempt - 1, 10))
+
+
+def after_failed_wake(known: Weights, reason: str) -> Weights:
+    """Return what is still known once a wake failed: weights that changed in the bucket are listed anew."""
+    if reason != Reason.WEIGHTS_CHANGED:
+        return known
+    return Weights(spec=known.spec, attempt=known.attempt + 1)
 
 
 def plan(

@@ -53,6 +53,12 @@ def ending() -> Refusal:
     return Refusal(503, "gateway_ending", "this gateway is ending; another one answers", 1.0)
 
 
+def starting() -> Refusal:
+    """Return what those are told who name a model before the gateway has read which there are."""
+    words = "this gateway has just started and does not know the models yet"
+    return Refusal(503, "gateway_starting", words, 1.0)
+
+
 def denial(terms: Terms, trouble: str) -> Refusal:
     """Return what those are told whose wake the API server forbids."""
     return Refusal(503, "WakeDenied", f"{terms.name} cannot be woken: {trouble}")

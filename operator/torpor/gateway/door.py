@@ -8,6 +8,7 @@ import logging
 
 from aiohttp import web
 
+from torpor.domain.refusals import starting
 from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
 from torpor.gateway.asking import read_ask
@@ -104,7 +105,8 @@ class Door:
         digest = read_digest(request.headers.get("Authorization"))
         entry = self._hall.directory.resolve(ask.model, digest)
         if isinstance(entry, Refusal):
-            return await self._turn_away(request, entry)
+            unknown = entry.status == 404 and not self._hall.endpoints.heard
+            return await self._turn_away(request, starting() if unknown else entry)
         if self.held_bytes + len(body) > self._settings.max_held_bytes:
             return await self._turn_away(request, self._overfull(len(body)))
         desk = self._hall.desk(entry)

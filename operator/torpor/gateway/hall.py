@@ -135,6 +135,8 @@ class Ears:
         removed: Callable[[str, Json | None], None],
     ) -> None:
         """Call *changed* and *removed* with the key that *read* finds; objects without one are ignored."""
+        self.heard = False
+        """Whether a first list has come: until then, not to know a key says nothing."""
         self._read = read
         self._changed = changed
         self._removed = removed
@@ -142,6 +144,7 @@ class Ears:
 
     def replace(self, objects: list[Json]) -> None:
         """Take in all objects there are."""
+        self.heard = True
         there = {key for obj in objects if (key := self._read(obj)) is not None}
         for key in self._keys - there:
             self._keys.discard(key)

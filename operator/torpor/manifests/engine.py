@@ -76,8 +76,11 @@ def engine_template(
             ],
         },
     }
-    template = merge(own, {key: dict(value) for key, value in endpoint.spec.template.items()})
-    template["metadata"]["labels"][names.TEMPLATE_HASH] = template_hash(template)
+    template = merge(own, {part: value for part, value in endpoint.spec.template.items()})
+    # The selector, the gateways and the meter read these: a user adds labels and takes none of torpor's away.
+    metadata = template.setdefault("metadata", {})
+    metadata["labels"] = (metadata.get("labels") or {}) | labels
+    metadata["labels"][names.TEMPLATE_HASH] = template_hash(template)
     return template
 
 

@@ -26,8 +26,8 @@ def merge(base: Json, patch: Json) -> Json:
 
 
 def _merge_value(key: str, old: Any, new: Any) -> Any:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return merge(old, new)
+    if isinstance(new, dict):
+        return merge(old if isinstance(old, dict) else {}, new)
     if not isinstance(old, list) or not isinstance(new, list):
         return new
     if key in _ADDED:

@@ -1,0 +1,69 @@
+"""Endpoints, a placement and an installation, and every object that torpor makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from torpor.api.endpoint import InferenceEndpoint
+from torpor.domain.placement import GPUClassView, Placement
+from torpor.domain.prewarming import JobKind, JobWanted
+from torpor.manifests.engine import engine_template
+from torpor.manifests.setting import Installation
+from torpor.manifests.weights import prewarm_job
+from torpor.manifests.workload import deployment, first_deployment, owner_reference, service_account
+
+Json = dict[str, Any]
+DATA = Path(__file__).with_name("data")
+HASH = "0123456789abcdef" * 2
+INSTALLATION = Installation(
+    image="registry.example.com/torpor:1", engine_image="vllm/vllm-openai:v0.32.0"
+)
+L40S = GPUClassView(
+    name="l40s",
+    resource="nvidia.com/gpu",
+    vram=48 * 1024**3,
+    gpus_per_node=8,
+    node_selector=(("gpu", "l40s"),),
+    region="eu-central-1",
+    jurisdiction="DE",
+    capacity_type="on-demand",
+    micro_per_hour=1_861_000,
+    currency="USD",
+    tolerations=({"key": "dedicated", "operator": "Exists"},),
+)
+PLACED = Placement(L40S, gpus=1, nodes=("node-1",))
+BYTES = 16_060_000_000
+
+
+def endpoint(name: str = "tiny", **spec: Any) -> InferenceEndpoint:
+    model = {"source": "s3://models/tiny/"} | spec.pop("model", {})
+    metadata = {"name": name, "namespace": "ml", "uid": f"uid-of-{name}"}
+    return InferenceEndpoint.model_validate(
+        {"metadata": metadata, "spec": {"model": model, **spec}}
+    )
+
+
+def template(
+    of: InferenceEndpoint, placed: Placement = PLACED, weights: str = HASH, size: int = BYTES
+) -> Json:
+    return engine_template(of, placed, weights, size, INSTALLATION)
+
+
+def objects(of: InferenceEndpoint, placed: Placement = PLACED) -> dict[str, Json]:
+    made, owner = template(of, placed), owner_reference(of)
+    check, fetch = JobWanted(JobKind.CHECK, 1), JobWanted(JobKind.FETCH, 2, "node-1")
+    return {
+        "service-account": service_account(of),
+        "first-deployment": first_deployment(of, made),
+        "deployment": deployment(of, made),
+        "check-job": prewarm_job(of, INSTALLATION, check, "", owner),
+        "fetch-job": prewarm_job(of, INSTALLATION, fetch, HASH, owner),
+    }
+
+
+def read(path: Path) -> Json:
+    found: Json = yaml.safe_load(path.read_text())
+    return found

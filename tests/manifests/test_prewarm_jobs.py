@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.manifests.blueprints import HASH, INSTALLATION, endpoint
+from torpor.domain.prewarming import JobKind, JobWanted
+from torpor.manifests.weights import prewarm_job, weights_digest
+from torpor.manifests.workload import owner_reference
+
+FETCH = JobWanted(JobKind.FETCH, 1, "node-1")
+
+
+def job_name(wanted: JobWanted = FETCH, weights: str = HASH, image: str = "", **spec: Any) -> str:
+    of = endpoint(**spec)
+    install = replace(INSTALLATION, image=image or INSTALLATION.image)
+    found: str = prewarm_job(of, install, wanted, weights, owner_reference(of))["metadata"]["name"]
+    return found
+
+
+def test_every_job_that_does_something_else_has_another_name() -> None:
+    # A Job is never changed, so that whatever it does must be in its name.
+    all_names = [
+        job_name(),
+        job_name(replace(FETCH, attempt=2)),
+        job_name(replace(FETCH, node="node-2")),
+        job_name(weights="f" * 32),
+        job_name(image="registry.example.com/torpor:2"),
+        job_name(model={"source": "s3://models/other/"}),
+        job_name(JobWanted(JobKind.CHECK, 1)),
+    ]
+    assert len(set(all_names)) == len(all_names)
+    assert job_name() == all_names[0]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"model": {"source": "s3://models/other/"}},
+        {"model": {"s3": {"endpoint": "http://s3.example.com"}}},
+        {"model": {"s3": {"secretRef": {"name": "other"}}}},
+        {"prewarm": {"cache": {"budget": "1Gi"}}},
+    ],
+    ids=["source", "endpoint", "secret", "budget"],
+)
+def test_whatever_the_weights_depend_on_starts_the_listing_over(spec: dict[str, Any]) -> None:
+    assert weights_digest(endpoint(**spec)) != weights_digest(endpoint())
+
+
+def test_what_the_weights_do_not_depend_on_leaves_the_listing_alone() -> None:
+    other = endpoint("other", model={"aliases": ["x"], "maxLength": 8})
+    assert weights_digest(other) == weights_digest(endpoint())
+
+
+def test_a_fetch_runs_on_its_node_and_a_check_anywhere() -> None:
+    of = endpoint()
+    fetch = prewarm_job(of, INSTALLATION, FETCH, HASH, owner_reference(of))
+    check = prewarm_job(of, INSTALLATION, JobWanted(JobKind.CHECK, 1), "", owner_reference(of))
+    assert "node-1" in str(fetch["spec"]["template"]["spec"]["affinity"])
+    assert "affinity" not in check["spec"]["template"]["spec"]
+
+
+def test_the_ca_may_be_a_secret() -> None:
+    of = endpoint(model={"s3": {"caRef": {"name": "ca", "kind": "Secret", "key": "root.pem"}}})
+    pod = prewarm_job(of, INSTALLATION, FETCH, HASH, owner_reference(of))["spec"]["template"]
+    items = [{"key": "root.pem", "path": "ca.crt"}]
+    volume = {"secretName": "ca", "items": items, "optional": True}
+    assert pod["spec"]["volumes"][1] == {"name": "torpor-s3-ca", "secret": volume}
