@@ -29,6 +29,7 @@ PREFIX = "marmot"
 KEEP_ALIVE = 15
 LOAD_SECONDS = 6
 """What the stand-in takes to load, so that there is something to wait for."""
+TOKENS_PER_SECOND = 20
 WARM_REQUESTS = 8
 QUESTION = "What does a marmot do in winter, and what does that cost?"
 
@@ -134,7 +135,10 @@ class Story:
             "access": {"keys": [key_entry]},
         }
         if self._place.vllm is None or self._place.vllm_image is None:
-            switches = {"STANDIN_LOAD_SECONDS": str(LOAD_SECONDS)}
+            switches = {
+                "STANDIN_LOAD_SECONDS": str(LOAD_SECONDS),
+                "STANDIN_TOKENS_PER_SECOND": str(TOKENS_PER_SECOND),
+            }
             return self._torpor.endpoint(NAME, NAMESPACE, self._source, more, switches)
         composed = vllm_endpoint(
             name=NAME,
@@ -209,6 +213,7 @@ class Story:
     def _ask_warm(self) -> float:
         """Ask some more; returns when the last byte came, in epoch seconds."""
         self._tell.chapter(f"{WARM_REQUESTS} more requests, at once, while it is awake")
+        self._torpor.wait_for_condition(NAMESPACE, NAME, "Awake", reason="Serving", timeout=30)
         client = asking.open_client(self._torpor.url, self.key)
         with ThreadPoolExecutor(WARM_REQUESTS) as pool:
             asked = [
@@ -219,7 +224,6 @@ class Story:
         first = statistics.median(answer.first_token for answer in answers) * 1000
         tokens = sum(answer.completion_tokens for answer in answers)
         self._tell.say(f"all answered: {tokens} tokens, first token after {first:.0f} ms (median)")
-        self._torpor.wait_for_condition(NAMESPACE, NAME, "Awake", reason="Serving", timeout=30)
         self._show_table()
         return max(answer.ended_at for answer in answers)
 

@@ -16,13 +16,15 @@ from torpor.api.endpoint import InferenceEndpoint
 pytestmark = pytest.mark.cluster
 
 ASKED: list[ChatCompletionUserMessageParam] = [{"role": "user", "content": "say hello"}]
+SLOW = {"STANDIN_TOKENS_PER_SECOND": "10", "STANDIN_REPLY_TOKENS": "20"}
+"""Two seconds for each answer: the second one meets a pod that Kubernetes, too, calls ready."""
 REASONABLE_SECONDS = 20.0
 """From `kubectl apply` to Ready=True: "within seconds", with a loaded two-core machine in mind."""
 
 
 def test_the_main_job_end_to_end(space: Space, fingerprint: str) -> None:
     began = time.time()
-    space.apply(space.compose("tiny", keep_alive="5s"))
+    space.apply(space.compose("tiny", keep_alive="5s", switches=SLOW))
     ready = space.wait_condition("tiny", "Ready", timeout=REASONABLE_SECONDS)
     print(f"Ready=True {time.time() - began:.1f} s after apply")
     assert ready.status.replicas == 0
@@ -32,14 +34,14 @@ def test_the_main_job_end_to_end(space: Space, fingerprint: str) -> None:
     with space.api.watching(space.path(DEPLOYMENTS)) as deployments:
         client = OpenAI(base_url=space.torpor.url, api_key="none", max_retries=0, timeout=120)
         model = f"{space.name}/tiny"
-        first = client.chat.completions.create(model=model, messages=ASKED, max_tokens=8)
+        first = client.chat.completions.create(model=model, messages=ASKED, max_tokens=20)
         assert first.choices[0].message.content
         assert first.system_fingerprint == fingerprint
         text, prints, used = "", set(), None
         for chunk in client.chat.completions.create(
             model=model,
             messages=ASKED,
-            max_tokens=8,
+            max_tokens=20,
             stream=True,
             stream_options={"include_usage": True},
         ):

@@ -29,7 +29,10 @@ class PodFacts:
             self.ready = _ms(true["Ready"]["lastTransitionTime"])
         if "deletionTimestamp" in metadata:
             grace = metadata.get("deletionGracePeriodSeconds", 0)
-            self.deleted = _ms(metadata["deletionTimestamp"]) - 1000 * grace
+            if (
+                self.deleted is None
+            ):  # the kubelet's last delete, without grace, moves the stored instant
+                self.deleted = _ms(metadata["deletionTimestamp"]) - 1000 * grace
             ends = [
                 c["state"]["terminated"]["finishedAt"]
                 for c in (

@@ -31,7 +31,7 @@ def read_times(pod: Json) -> PodTimes:
         scheduled_ms=_since(status, "PodScheduled"),
         ready_ms=_since(status, "Ready"),
         deleted_ms=_deleted_ms(metadata),
-        finished_ms=_finished_ms(metadata, status),
+        finished_ms=_finished_ms(pod),
     )
 
 
@@ -59,15 +59,30 @@ def _deleted_ms(metadata: Json) -> int | None:
     return deadline - 1000 * int(metadata.get("deletionGracePeriodSeconds") or 0)
 
 
-def _finished_ms(metadata: Json, status: Json) -> int | None:
-    ended = status.get("phase") in ("Succeeded", "Failed")
+def has_ended(pod: Json) -> bool:
+    """Whether the pod is over for good although its object may stay: evicted, refused by its node, or completed."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _finished_ms(pod: Json) -> int | None:
+    metadata, status, ended = pod["metadata"], pod.get("status") or {}, has_ended(pod)
     if not ended and not metadata.get("deletionTimestamp"):
         return None
     states = [container.get("state") or {} for container in status.get("containerStatuses") or ()]
-    if not states or any("terminated" not in state for state in states):
+    if any("running" in state for state in states):
+        return None
+    if not ended and (not states or any("terminated" not in state for state in states)):
         return None
     inits = [
         container.get("state") or {} for container in status.get("initContainerStatuses") or ()
     ]
     ends = (epoch_ms((s.get("terminated") or {}).get("finishedAt")) for s in [*states, *inits])
-    return max((end for end in ends if end is not None), default=None)
+    last = max((end for end in ends if end is not None), default=None)
+    return _last_told_ms(metadata, status) if last is None and ended else last
+
+
+def _last_told_ms(metadata: Json, status: Json) -> int | None:
+    """The end of a pod that never had a container, refused by its node or evicted from the queue: its last word."""
+    stamps = [c.get("lastTransitionTime") for c in status.get("conditions") or ()]
+    told = (epoch_ms(s) for s in [*stamps, status.get("startTime"), metadata.get("creationTimestamp")])
+    return max((instant for instant in told if instant is not None), default=None)

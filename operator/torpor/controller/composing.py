@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from torpor.domain.metering import accrue, stay_on
 from torpor.domain.observation import Demand, Fault, PodSeen, Workload, combined
 from torpor.domain.placement import GPUClassView, Placement
 from torpor.domain.prewarming import WeightsPlan
-from torpor.domain.remembering import failure_words, meter_of, moment, tokens_counted
+from torpor.domain.remembering import epoch_ms, failure_words, meter_of, moment, tokens_counted
 from torpor.domain.scaling import Decision, ScalingView, idle_since
 from torpor.domain.status import Outcome, conditions
 from torpor.domain.waking import count_wakes
@@ -150,6 +150,9 @@ def _metered(
     always: Price | None = price_of(chosen) if chosen else None
     if always is None:
         return meter
+    if meter.always_on_ms is None:  # an endpoint that never sleeps would have run since it was made
+        created = epoch_ms(endpoint.metadata.creation_timestamp)
+        meter = replace(meter, always_on_ms=created)
     replicas = max(1, endpoint.spec.scaling.min_replicas)
     return stay_on(meter, always, picture.placement.gpus * replicas, picture.now_ms)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torpor.cluster.podtimes import PodTimes, first, read_times
+from torpor.cluster.podtimes import PodTimes, first, has_ended, read_times
 from torpor.cluster.podtimes import epoch_ms as ms
 from torpor.controller.faults import fault_of
 from torpor.domain.observation import PodSeen
@@ -20,9 +20,12 @@ def pod_seen(pod: Json, before: PodTimes | None = None, gone_ms: int | None = No
     Args:
         pod: The object as read from the API server.
         before: What earlier states of the object said; the first Ready and the first deletion count.
-        gone_ms: When its deletion was seen to complete.
+        gone_ms: When its deletion was seen to complete; a pod that has ended counts as gone although its object stays,
+            since nothing deletes an evicted pod and the replica set has replaced it long ago.
     """
     times = merged(before, read_times(pod))
+    if gone_ms is None and has_ended(pod):
+        gone_ms = times.finished_ms
     metadata, status = pod["metadata"], pod.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     labels = metadata.get("labels") or {}

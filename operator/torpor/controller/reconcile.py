@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from torpor import clock
 from torpor.api.conditions import Reason
 from torpor.api.endpoint import InferenceEndpoint
+from torpor.api.status import EndpointStatus
 from torpor.cluster.objects import Conflict, Missing, Objects
 from torpor.controller import observe
 from torpor.controller.children import Children, Wanted
@@ -43,6 +44,8 @@ STATUS_MS = 2_000
 """Pause between two status writes that only move figures, for few endpoints; it grows with their number."""
 WRITES_PER_SECOND = 5
 SLOWEST_STATUS_MS = 30_000
+SAID_FIRST = frozenset({Reason.FAILED, Reason.SUSPENDED})
+"""Taken down while requests may wait: the status says why before `replicas` is 0, or a gateway would wake it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +82,23 @@ class Reconciler:
         picture = await self._look(key, endpoint, now_ms)
         picture = await self._settle(key, endpoint, picture)
         decision = decide(observe.scaling_spec(endpoint), picture.view(), now_ms)
+        if decision.reason in SAID_FIRST and decision.replicas not in (
+            None,
+            picture.workload.replicas,
+        ):
+            await self._write(obj, self._compose(endpoint, picture, decision))
+            await self._scale(key, endpoint, picture, decision)
+            return clock.now_ms() + 100
         decision, picture = await self._scale(key, endpoint, picture, decision)
         await self._label_nodes(picture)
-        status = compose_status(endpoint, picture, decision, self._t.installation, clock.now())
-        due = await self._write(obj, status)
-        return min(
-            (
-                at
-                for at in (
-                    decision.look_again_ms,
-                    picture.plan.look_again_ms,
-                    picture.retry_at_ms,
-                    due,
-                )
-                if at is not None
-            ),
-            default=None,
-        )
+        due = await self._write(obj, self._compose(endpoint, picture, decision))
+        times = (decision.look_again_ms, picture.plan.look_again_ms, picture.retry_at_ms, due)
+        return min((at for at in times if at is not None), default=None)
+
+    def _compose(
+        self, endpoint: InferenceEndpoint, picture: Picture, decision: Decision
+    ) -> EndpointStatus:
+        return compose_status(endpoint, picture, decision, self._t.installation, clock.now())
 
     async def _look(self, key: Key, endpoint: InferenceEndpoint, now_ms: int) -> Picture:
         """Gather and judge everything that the number of replicas does not depend on."""
@@ -235,8 +238,12 @@ class Reconciler:
             label = f"{names.WEIGHTS_NODE_PREFIX}{picture.plan.weights.hash}"
             await self._t.objects.label_node(node, {label: "ready"})
 
-    async def _write(self, obj: Json, status: Any) -> int | None:
-        """Write the status if it matters now; return when figures that only move are due."""
+    async def _write(self, obj: Json, status: EndpointStatus) -> int | None:
+        """Write the status if it matters now; return when figures that only move are due.
+
+        Raises:
+            Conflict: The endpoint has changed since this pass began; the pass runs again on what it is now.
+        """
         before, after = obj.get("status") or {}, status.to_dict()
         awake = bool(after.get("cost", {}).get("live"))
         due = (
@@ -249,10 +256,7 @@ class Reconciler:
         patch = patch_between(before, after)
         if not patch:
             return due
-        try:
-            written = await self._t.objects.write_status(obj, patch)
-        except (Conflict, Missing):
-            return clock.now_ms() + 50
+        written = await self._t.objects.write_status(obj, patch)
         key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
         if key in self._t.seen.endpoints:
             self._t.seen.endpoints[key] = written

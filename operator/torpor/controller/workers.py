@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from torpor import clock
+from torpor.cluster.objects import Conflict
 from torpor.controller.seen import Key
 from torpor.errors import TorporError, Waiting
 
@@ -63,6 +64,9 @@ class Workers:
             try:
                 again_ms = await self._run(key)
                 wait, pause = _seconds_until(again_ms), PAUSE_SECONDS[0]
+            except Conflict as error:
+                log.debug("%s/%s has changed meanwhile: %s", *key, error.message)
+                wait = 0.05
             except Waiting as error:
                 log.info("%s/%s waits: %s", *key, error.message)
                 wait = error.after.total_seconds() or 0.05

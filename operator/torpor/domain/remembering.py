@@ -26,6 +26,8 @@ from torpor.domain.observation import Demand
 from torpor.domain.prewarming import Weights
 
 MICRO = Decimal(1_000_000)
+UNHEARD = 8
+"""Gateways no longer heard of whose last token counters are kept, the latest started first."""
 
 
 def moment(epoch_ms: int) -> datetime:
@@ -107,8 +109,8 @@ def weights_of(words: WeightsStatus) -> Weights:
 def tokens_counted(before: TokensStatus, demand: Demand) -> TokensStatus:
     """Add what the gateways have counted since the status was written.
 
-    Each gateway's counters begin at 0 when it starts, so a gateway with another start is another source, and a source
-    that is no longer there keeps what it had added.
+    Each gateway's counters begin at 0 when it starts, so a gateway with another start is another source. One that is
+    not heard of keeps what it had added, and its last counters are remembered: it may only be out of sight.
     """
     sources = {source.gateway: source for source in before.sources}
     prompt, completion = before.prompt, before.completion
@@ -124,9 +126,8 @@ def tokens_counted(before: TokensStatus, demand: Demand) -> TokensStatus:
             completion=report.tokens.completion,
         )
     known = {report.gateway for report in demand.reports} | set(demand.unreachable)
-    kept = tuple(
-        source for name, source in sorted(sources.items()) if name in known or not demand.reports
-    )
+    unheard = sorted(sources.keys() - known, key=lambda name: -sources[name].started_at_ms)
+    kept = tuple(sources[name] for name in sorted(known & sources.keys() | {*unheard[:UNHEARD]}))
     return TokensStatus(prompt=prompt, completion=completion, sources=kept)
 
 

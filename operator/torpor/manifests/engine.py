@@ -10,7 +10,7 @@ vLLM takes the whole grace period to end (93 s); in a shared process namespace, 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.domain.placement import Placement
@@ -76,7 +76,7 @@ def engine_template(
             ],
         },
     }
-    template = merge(own, {part: value for part, value in endpoint.spec.template.items()})
+    template = merge(own, cast(Json, endpoint.spec.template))
     # The selector, the gateways and the meter read these: a user adds labels and takes none of torpor's away.
     metadata = template.setdefault("metadata", {})
     metadata["labels"] = (metadata.get("labels") or {}) | labels

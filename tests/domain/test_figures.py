@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from torpor.api.status import CostStatus, TokensStatus
+from torpor.domain.figures import cost_words, display_words, placement_words, price_of
+from torpor.domain.ledger import LivePod, Meter, Phases, Row
+from torpor.domain.observation import Demand, GatewayReport, PodSeen
+from torpor.domain.placement import GPUClassView, Placement, Rejected
+
+NOW_MS = 1_800_000_000_000
+NOW = datetime(2027, 1, 15, 8, 0, tzinfo=UTC)
+SINCE = datetime(2027, 1, 1, tzinfo=UTC)
+HOUR = 3_600_000
+L40S = GPUClassView(
+    "l40s", "nvidia.com/gpu", 48 * 1024**3, 8, (), "r", "DE", "on-demand", 1_800_000, "EUR"
+)
+POD = PodSeen("a", "a", 1, "l40s", ready=True)
+LIVE = LivePod(
+    "a",
+    "a",
+    price_of(L40S),
+    gpus=2,
+    start_ms=NOW_MS - HOUR,
+    first_ready_ms=NOW_MS - HOUR // 2,
+    busy_through_ms=NOW_MS - HOUR // 2,
+)
+NOBODY = Demand((GatewayReport("gw", NOW_MS, 0),))
+
+
+def words(meter: Meter, tokens: TokensStatus | None = None) -> CostStatus:
+    return cost_words(meter, NOBODY, tokens or TokensStatus(), "EUR", SINCE, NOW)
+
+
+def test_nothing_costs_nothing() -> None:
+    cost = words(Meter())
+    assert (cost.per_second, cost.per_hour, cost.spent, cost.saved) == ("0", "0", "0", "0")
+    assert cost.per_million_tokens is None
+    assert (cost.as_of, cost.since) == (NOW, SINCE)
+
+
+def test_what_runs_costs_its_price_times_its_gpus_from_its_scheduling_on() -> None:
+    cost = words(Meter(live=(LIVE,)), TokensStatus(prompt=1_000_000, completion=1_000_000))
+    assert (cost.per_second, cost.per_hour, cost.spent) == ("0.001", "3.6", "3.6")
+    assert (cost.gpu_ms.starting, cost.gpu_ms.idle, cost.gpu_ms.total) == (HOUR, HOUR, 2 * HOUR)
+    assert cost.per_million_tokens == "1.8"
+
+
+def test_saved_is_what_never_sleeping_would_have_cost_more() -> None:
+    row = Row(price_of(L40S), Phases(idle=HOUR), always_on=10 * HOUR)
+    cost = words(Meter(rows=(row,)))
+    assert (cost.spent, cost.saved) == ("1.8", "16.2")
+    assert words(Meter(rows=(replace(row, always_on=0),))).saved == "-1.8"
+
+
+def test_an_unknown_price_is_never_shown_as_a_figure() -> None:
+    free = price_of(replace(L40S, micro_per_hour=None))
+    cost = words(Meter(live=(replace(LIVE, price=free),)), TokensStatus(prompt=9))
+    figures = (cost.per_second, cost.per_hour, cost.spent, cost.saved, cost.per_million_tokens)
+    assert figures == (None,) * 5
+    assert cost.gpu_ms.total == 2 * HOUR  # what is measured is still told
+
+
+def test_a_pod_that_has_ended_costs_nothing_more() -> None:
+    ended = replace(LIVE, deleted_ms=NOW_MS - 60_000, finished_ms=NOW_MS - 30_000)
+    cost = words(Meter(live=(ended,)))
+    assert cost.per_hour == "0"
+    assert cost.gpu_ms.terminating == 2 * 30_000
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(L40S, name="h100"),
+        replace(L40S, micro_per_hour=1_800_001),
+        replace(L40S, micro_per_hour=None),
+        replace(L40S, capacity_type="spot"),
+        replace(L40S, currency="USD"),
+    ],
+    ids=["class", "price", "no price", "capacity type", "currency"],
+)
+def test_another_price_is_another_row(other: GPUClassView) -> None:
+    assert price_of(other).id != price_of(L40S).id
+    assert price_of(replace(L40S, vram=1, region="x")) == price_of(L40S)
+
+
+@pytest.mark.parametrize(
+    ("placement", "pods", "replicas", "gpu"),
+    [
+        (Placement(L40S, 1), (), "0/3", "l40s"),
+        (Placement(L40S, 4), (POD, replace(POD, uid="b")), "2/3", "4×l40s"),
+        (Placement(L40S, 1), (replace(POD, ready=False),), "0/3", "l40s"),
+        (Placement(L40S, 1), (replace(POD, gone_ms=NOW_MS),), "0/3", "l40s"),
+        (Placement(None), (), "0/3", None),
+    ],
+    ids=["asleep", "two replicas of four GPUs", "starting", "gone", "not placed"],
+)
+def test_the_columns_say_what_runs_and_on_what(
+    placement: Placement, pods: tuple[PodSeen, ...], replicas: str, gpu: str | None
+) -> None:
+    shown = display_words(placement, pods, 3, "llama")
+    assert (shown.replicas, shown.gpu, shown.model) == (replicas, gpu, "llama")
+
+
+def test_the_placement_names_what_was_passed_over() -> None:
+    rejected = (Rejected("t4", "needs 41.2 GiB, has 14.4 GiB"),)
+    placed = placement_words(Placement(L40S, 2, 44 * 1024**3, ("n",), rejected))
+    assert placed.to_dict() == {
+        "class": "l40s",
+        "gpus": 2,
+        "needBytes": 44 * 1024**3,
+        "priceId": "l40s/on-demand@1800000EUR",
+        "rejected": [{"class": "t4", "why": "needs 41.2 GiB, has 14.4 GiB"}],
+    }
+    assert placement_words(Placement(None)).to_dict() == {"rejected": []}

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torpor.api.conditions import Reason
+from torpor.api.status import CostStatus, EndpointStatus, TokensStatus, WeightsStatus
+from torpor.domain.failing import Failure
+from torpor.domain.ledger import LivePod, Meter, Phases, Price, Row
+from torpor.domain.observation import Demand, GatewayReport, Tokens
+from torpor.domain.prewarming import Weights
+from torpor.domain.remembering import (
+    UNHEARD,
+    epoch_ms,
+    failure_of,
+    failure_words,
+    ledger_words,
+    meter_of,
+    moment,
+    tokens_counted,
+    weights_of,
+)
+
+NOW = 1_800_000_000_000
+INSTANT = st.integers(0, 4_000_000_000_000)
+GPU_MS = st.integers(0, 10**15)
+MAYBE = st.none() | INSTANT
+NAME = st.from_regex(r"[a-z0-9][-a-z0-9]{0,8}", fullmatch=True)
+PRICE = st.builds(
+    Price,
+    id=NAME,
+    gpu_class=NAME,
+    capacity_type=st.sampled_from(["on-demand", "spot"]),
+    currency=st.sampled_from(["USD", "EUR"]),
+    micro_per_hour=st.none() | st.integers(0, 10**9),
+)
+
+
+@st.composite
+def meters(draw: st.DrawFn) -> Meter:
+    """Any meter whose live pods' prices have rows, as from its first pass after a write."""
+    prices = draw(st.lists(PRICE, min_size=1, max_size=4, unique_by=lambda price: price.id))
+    phases = st.builds(Phases, GPU_MS, GPU_MS, GPU_MS, GPU_MS, GPU_MS)
+    live = st.builds(
+        LivePod, NAME, NAME, st.sampled_from(prices), st.integers(1, 8), INSTANT,
+        MAYBE, MAYBE, MAYBE, INSTANT, INSTANT,
+    )  # fmt: skip
+    return Meter(
+        rows=tuple(Row(price, draw(phases), draw(GPU_MS)) for price in prices),
+        live=tuple(draw(st.lists(live, max_size=4, unique_by=lambda pod: pod.uid))),
+        closed=tuple(draw(st.lists(st.tuples(NAME, INSTANT), max_size=3))),
+        always_on_ms=draw(MAYBE),
+        estimated_ms=draw(GPU_MS),
+    )
+
+
+def stored(meter: Meter) -> CostStatus:
+    """The meter as the API server keeps it: written as JSON, and read again by another process."""
+    cost = CostStatus.model_validate(ledger_words(meter))
+    words = json.loads(json.dumps(EndpointStatus(cost=cost).to_dict()))
+    return EndpointStatus.model_validate(words).cost
+
+
+@given(meter=meters())
+def test_a_meter_survives_the_status_unchanged(meter: Meter) -> None:
+    assert meter_of(stored(meter)) == meter
+
+
+@given(meter=meters())
+def test_a_price_that_only_live_pods_have_is_kept_in_a_row_that_adds_nothing(meter: Meter) -> None:
+    bare = Meter(live=meter.live)
+    again = meter_of(stored(bare))
+    assert again.live == bare.live
+    assert {row.price for row in again.rows} == {pod.price for pod in bare.live}
+    assert all(row == Row(row.price) for row in again.rows)
+    assert meter_of(stored(again)) == again
+
+
+def test_no_status_is_an_empty_meter() -> None:
+    assert meter_of(CostStatus()) == Meter()
+
+
+def test_a_live_pod_whose_row_is_gone_keeps_its_price_id_and_its_class() -> None:
+    words = {"live": [{"uid": "a", "priceId": "l40s@1", "gpus": 2, "startMs": 5}]}
+    assert meter_of(CostStatus.model_validate(words)).live == (
+        LivePod("a", "", Price("l40s@1", "l40s"), 2, 5),
+    )
+
+
+@given(at=INSTANT)
+def test_an_instant_survives_to_the_millisecond(at: int) -> None:
+    assert epoch_ms(moment(at)) == at
+    assert moment(at).tzinfo is UTC
+
+
+@given(
+    failure=st.builds(
+        Failure,
+        reason=st.sampled_from(list(Reason)).map(str),
+        message=st.text(max_size=40),
+        count=st.integers(1, 99),
+        at_ms=INSTANT,
+        retry_at_ms=st.integers(1, 4_000_000_000_000),
+        generation=st.integers(0, 99),
+        pod=NAME,
+    )
+)
+def test_a_failure_survives_the_status_unchanged(failure: Failure) -> None:
+    status = EndpointStatus(failure=failure_words(failure))
+    again = EndpointStatus.model_validate(json.loads(json.dumps(status.to_dict())))
+    assert failure_of(again.failure) == failure
+
+
+def test_no_failure_stays_none() -> None:
+    assert failure_of(failure_words(None)) is None
+
+
+@given(
+    weights=st.builds(
+        Weights,
+        spec=NAME,
+        hash=NAME | st.just(""),
+        bytes=GPU_MS,
+        files=st.integers(0, 999),
+        verified=st.sampled_from(["", "crc64nvme"]),
+        attempt=st.integers(1, 99),
+    )
+)
+def test_a_listing_survives_the_status_unchanged(weights: Weights) -> None:
+    words = WeightsStatus(
+        hash=weights.hash or None,
+        spec=weights.spec,
+        attempt=weights.attempt,
+        bytes=weights.bytes or None,
+        files=weights.files or None,
+        verified=weights.verified or None,
+    )
+    assert weights_of(words) == weights
+    assert weights_of(WeightsStatus()) == Weights()
+
+
+def report(name: str, prompt: int, completion: int, started: int = 1) -> GatewayReport:
+    return GatewayReport(name, NOW, started, tokens=Tokens(prompt, completion))
+
+
+def counted(*demands: Demand) -> TokensStatus:
+    tokens = TokensStatus()
+    for demand in demands:
+        tokens = TokensStatus.model_validate(tokens_counted(tokens, demand).to_dict())
+    return tokens
+
+
+@pytest.mark.parametrize(
+    ("demands", "prompt", "completion"),
+    [
+        pytest.param([Demand((report("a", 10, 5),))], 10, 5, id="first seen"),
+        pytest.param([Demand((report("a", 10, 5),))] * 3, 10, 5, id="the same again"),
+        pytest.param([Demand((report("a", 10, 5),)), Demand((report("a", 12, 9),))], 12, 9,
+                     id="grown"),
+        pytest.param([Demand((report("a", 10, 5), report("b", 1, 1)))], 11, 6, id="two gateways"),
+        pytest.param([Demand((report("a", 10, 5),)), Demand((report("a", 2, 1, started=9),))],
+                     12, 6, id="restarted under its name"),
+        pytest.param([Demand((report("a", 10, 5),)), Demand((report("b", 2, 1),))], 12, 6,
+                     id="replaced by another"),
+        pytest.param([Demand((report("a", 10, 5),)), Demand()], 10, 5, id="gone, none is left"),
+        pytest.param(
+            [Demand((report("a", 10, 5), report("b", 1, 1))), Demand((report("b", 2, 2),)),
+             Demand((report("a", 11, 6), report("b", 2, 2)))],
+            13, 8, id="out of sight and back: counted on, not anew",
+        ),
+        pytest.param([Demand((report("a", 10, 5),)), Demand((), ("a",)),
+                      Demand((report("a", 11, 5),))], 11, 5, id="unreachable and back"),
+    ],
+)  # fmt: skip
+def test_every_token_is_counted_once(demands: list[Demand], prompt: int, completion: int) -> None:
+    tokens = counted(*demands)
+    assert (tokens.prompt, tokens.completion) == (prompt, completion)
+
+
+def test_gateways_long_gone_do_not_fill_the_status() -> None:
+    many = [Demand((report(f"gw-{n:03}", 1, 0, started=n),)) for n in range(100)]
+    tokens = counted(*many)
+    assert tokens.prompt == 100
+    assert len(tokens.sources) == UNHEARD + 1
+    assert tokens.sources[-1].gateway == "gw-099"
+
+
+def test_the_instants_are_those_of_the_clock() -> None:
+    assert moment(NOW + 123) == datetime(2027, 1, 15, 8, 0, 0, 123_000, tzinfo=UTC)
+    assert epoch_ms(None) is None
