@@ -87,6 +87,7 @@ def stream_chat(client: OpenAI, model: str, question: str, tokens: int = 48) -> 
         model=model,
         messages=[{"role": "user", "content": question}],
         max_tokens=tokens,
+        temperature=0,
         stream=True,
         stream_options={"include_usage": True},
     )

@@ -5,13 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from dev.cluster import Cluster, HarnessError
-from dev.install import Bucket, Images, Installed, Kube, install, kube_of, release_exists, uninstall
+from dev.install import (
+    Bucket,
+    Images,
+    Installed,
+    Kube,
+    definitions_exist,
+    install,
+    kube_of,
+    release_exists,
+    uninstall,
+)
 from dev.install.chart import GATEWAY_SERVICE, NAMESPACE, ROOT, install_chart
 from dev.vllm.layout import Layout, find_layout
 
@@ -68,6 +78,7 @@ def _harness(wish: Wish, narrator: Narrator) -> Iterator[Place]:
     cluster = Cluster.up()
     kube = kube_of(cluster)
     had_release = found_up and release_exists(kube)
+    had_definitions = found_up and definitions_exist(kube)
     try:
         narrator.show("kubectl get nodes", kube.run("get", "nodes"))
         layout = _prepare_vllm(narrator) if wish.engine == "vllm" else None
@@ -86,7 +97,7 @@ def _harness(wish: Wish, narrator: Narrator) -> Iterator[Place]:
             cluster.down()
         elif not had_release:
             narrator.say("removing torpor, which this demo had installed")
-            uninstall(kube)
+            uninstall(kube, definitions=not had_definitions)
         else:
             narrator.say(
                 "cluster and torpor were there before and stay: make cluster-down ends them"
@@ -108,14 +119,14 @@ def _prepare_vllm(narrator: Narrator) -> Layout:
 def _visited(wish: Wish, narrator: Narrator) -> Iterator[Place]:
     narrator.chapter(f"your cluster: context {wish.context}")
     kube = Kube(_program("kubectl"), _program("helm"), context=wish.context)
-    images, bucket = _asked_images(wish), _asked_bucket()
+    images, bucket = read_images(wish, os.environ), read_bucket(os.environ)
     narrator.show("kubectl get nodes", kube.run("get", "nodes"))
-    had_release = release_exists(kube)
-    if had_release:
+    if release_exists(kube):
         raise HarnessError(
             f"torpor is installed in {wish.context} already, and the demo does not change an"
             f" installation it did not make: helm uninstall torpor -n {NAMESPACE} first"
         )
+    had_definitions = definitions_exist(kube)
     narrator.chapter("torpor, by its chart")
     try:
         install_chart(kube, images)
@@ -127,7 +138,7 @@ def _visited(wish: Wish, narrator: Narrator) -> Iterator[Place]:
     finally:
         if not wish.keep:
             narrator.say("removing torpor from your cluster")
-            uninstall(kube)
+            uninstall(kube, definitions=not had_definitions)
 
 
 def _program(name: str) -> Path:
@@ -137,14 +148,19 @@ def _program(name: str) -> Path:
     return Path(found)
 
 
-def _asked_images(wish: Wish) -> Images:
+def read_images(wish: Wish, environment: Mapping[str, str]) -> Images:
+    """Return the images for a cluster of the user's.
+
+    Raises:
+        HarnessError: one is missing, or the real engine is asked for.
+    """
     if not wish.image:
         raise HarnessError("CONTEXT=… needs IMAGE=…, torpor's image where that cluster can pull it")
     if wish.engine != "standin":
         raise HarnessError(
-            "ENGINE=vllm is for the harness's cluster only: vLLM lies on this machine"
+            "ENGINE=vllm is for the harness's cluster: that vLLM lies on this machine"
         )
-    engine = os.environ.get("ENGINE_IMAGE", "")
+    engine = environment.get("ENGINE_IMAGE", "")
     if not engine:
         raise HarnessError(
             "CONTEXT=… needs ENGINE_IMAGE=…, the stand-in engine where that cluster can pull it:"
@@ -153,12 +169,17 @@ def _asked_images(wish: Wish) -> Images:
     return Images(wish.image, engine)
 
 
-def _asked_bucket() -> Bucket:
-    missing = [name for name in ASKED if not os.environ.get(name)]
+def read_bucket(environment: Mapping[str, str]) -> Bucket:
+    """Return the S3 server for a cluster of the user's.
+
+    Raises:
+        HarnessError: something is not set; names it.
+    """
+    missing = [name for name in ASKED if not environment.get(name)]
     if missing:
         raise HarnessError(
             f"CONTEXT=… needs {', '.join(missing)}: an S3 server that both this machine and that"
             " cluster's pods reach, and keys that may write to its bucket S3_BUCKET (torpor-demo)"
         )
-    endpoint, access, secret = (os.environ[name] for name in ASKED)
-    return Bucket(endpoint, os.environ.get("S3_REGION", "us-east-1"), access, secret)
+    endpoint, access, secret = (environment[name] for name in ASKED)
+    return Bucket(endpoint, environment.get("S3_REGION", "us-east-1"), access, secret)

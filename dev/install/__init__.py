@@ -12,7 +12,7 @@ Needs the project's .venv (botocore for the bucket); the cluster itself needs no
 """
 
 from .bucket import Bucket
-from .chart import Images, release_exists, uninstall
+from .chart import Images, definitions_exist, release_exists, uninstall
 from .installed import Installed, bucket_of, install, kube_of
 from .kube import Kube
 
@@ -22,6 +22,7 @@ __all__ = [
     "Installed",
     "Kube",
     "bucket_of",
+    "definitions_exist",
     "install",
     "kube_of",
     "release_exists",

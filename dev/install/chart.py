@@ -80,12 +80,19 @@ def apply_definitions(kube: Kube) -> None:
     kube.run("wait", "--for=condition=Established", "-f", folder, "--timeout=30s")
 
 
-def uninstall(kube: Kube) -> None:
-    """Remove the release, its namespace and the definitions, and with them every endpoint."""
+def definitions_exist(kube: Kube) -> bool:
+    """Say whether the custom resource definitions are there; helm leaves them behind."""
+    return kube.find("customresourcedefinition", ENDPOINTS) is not None
+
+
+def uninstall(kube: Kube, *, definitions: bool) -> None:
+    """Remove the release and its namespace; with `definitions` those too, and with them every endpoint."""
     if release_exists(kube):
         kube.run_helm("uninstall", RELEASE, "-n", NAMESPACE, "--wait", "--timeout", "120s")
     kube.delete("namespace", NAMESPACE)
-    kube.run("delete", "--ignore-not-found", "-f", str(ROOT / "crds"), "--timeout=60s", timeout=70)
+    if definitions:
+        words = ["delete", "--ignore-not-found", "-f", str(ROOT / "crds"), "--timeout=60s"]
+        kube.run(*words, timeout=70)
 
 
 def describe_pods(kube: Kube, namespace: str) -> str:

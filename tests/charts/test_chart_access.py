@@ -63,9 +63,13 @@ def test_the_gateway_may_watch_what_it_routes_by(installed: Rendered) -> None:
         assert {(group, resource, verb) for verb in ("get", "list", "watch")} <= allowed
 
 
-@pytest.mark.parametrize(
-    "resource", ["pods", "deployments", "inferenceendpoints", "gpuclasses", "nodes"]
-)
+def test_the_controller_may_hurry_single_pods_and_change_none(installed: Rendered) -> None:
+    """An engine that is told to end while it loads is deep asleep to SIGTERM and would hold its GPU for 90 s."""
+    allowed = grants(installed.one("ClusterRole", "torpor-controller")["rules"])
+    assert {g[2] for g in allowed if g[1] == "pods"} == {"get", "list", "watch", "delete"}
+
+
+@pytest.mark.parametrize("resource", ["deployments", "inferenceendpoints", "gpuclasses", "nodes"])
 def test_the_controller_may_not_delete(installed: Rendered, resource: str) -> None:
     allowed = grants(installed.one("ClusterRole", "torpor-controller")["rules"])
     assert not {g for g in allowed if g[1] == resource and g[2] in {"delete", "deletecollection"}}

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from dev.cluster import Cluster
-from dev.engine.standin.checksum import checksum_objects
 from dev.install import Installed, bucket_of, install, kube_of, release_exists
 from dev.install.checkpoint import write_checkpoint
 from tests.cluster.apiserver import ApiServer
@@ -71,9 +70,12 @@ def weights(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def fingerprint(cluster: Cluster, weights: str) -> str:
-    """Compute what an engine must show, from the bytes that are in the bucket."""
-    return checksum_objects(dict(bucket_of(cluster).read(weights)))
+def kept_weights(installation: Installation, api: ApiServer, weights: str) -> Iterator[None]:
+    """Keep an endpoint that sleeps: its weights stay on the node, so that others with them need no download."""
+    space = _open_space("t-keeper", installation, api, weights)
+    space.start("keeper")
+    yield
+    api.delete("/api/v1/namespaces/t-keeper")
 
 
 @pytest.fixture(scope="module")
@@ -82,16 +84,19 @@ def make_space(installation: Installation, api: ApiServer, weights: str) -> Iter
     made: list[str] = []
 
     def make(title: str) -> Space:
-        torpor = installation.get()
-        name = f"t-{title[:40].strip('-')}-{secrets.token_hex(2)}"
-        torpor.make_namespace(name)
-        made.append(name)
-        torpor.make_s3_secret(name)
-        return Space(name, api, torpor, weights)
+        made.append(f"t-{title[:40].strip('-')}-{secrets.token_hex(2)}")
+        return _open_space(made[-1], installation, api, weights)
 
     yield make
     for name in made:
         api.delete(f"/api/v1/namespaces/{name}")
+
+
+def _open_space(name: str, installation: Installation, api: ApiServer, weights: str) -> Space:
+    torpor = installation.get()
+    torpor.make_namespace(name)
+    torpor.make_s3_secret(name)
+    return Space(name, api, torpor, weights)
 
 
 @pytest.fixture

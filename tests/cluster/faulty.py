@@ -158,7 +158,7 @@ def _gpus(space: Space) -> dict[str, Fault]:
         ),
         "vram": Fault(
             "EngineOutOfMemory",
-            "memory",
+            "CUDA out of memory. Tried to allocate",
             lambda name: space.compose(name, switches={"STANDIN_VRAM_BYTES": "1000000"}),
             right,
             needs_gpu=True,

@@ -54,12 +54,13 @@ def test_a_changed_spec_never_starts_a_pod_and_torpor_never_owns_replicas(space:
         assert deployment["spec"]["replicas"] == 0
         assert space.chat("trap").status == 200
         space.wait_asleep("trap")
-        woken = [
-            e["manager"]
-            for e in space.deployment("trap")["metadata"]["managedFields"]
-            if e.get("subresource") == "scale"
-        ]
-        assert woken == ["torpor-scaler"]
+        space.apply(space.compose("trap"))
+        deployment = wait_deployment(
+            space, "trap", "applied", lambda d: "STANDIN_REPLY_TOKENS" not in env_of(d)
+        )
+        managers = {e["manager"]: e["fieldsV1"] for e in deployment["metadata"]["managedFields"]}
+        assert "f:replicas" not in managers[OURS]["f:spec"]
+        assert deployment["spec"]["replicas"] == 0
     engines = {
         pod["metadata"]["uid"]
         for _, _, pod in pods.events

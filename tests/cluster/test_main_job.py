@@ -4,11 +4,14 @@ import json
 import re
 import time
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletionUserMessageParam
 
+from dev.engine.standin.checksum import checksum_objects
+from dev.install.checkpoint import write_checkpoint
 from tests.cluster.apiserver import DEPLOYMENTS, until
 from tests.cluster.space import Space
 from torpor.api.endpoint import InferenceEndpoint
@@ -22,9 +25,13 @@ REASONABLE_SECONDS = 20.0
 """From `kubectl apply` to Ready=True: "within seconds", with a loaded two-core machine in mind."""
 
 
-def test_the_main_job_end_to_end(space: Space, fingerprint: str) -> None:
+def test_the_main_job_end_to_end(space: Space, tmp_path: Path) -> None:
+    source = f"s3://t-tests/{space.name}/"
+    write_checkpoint(tmp_path, megabytes=8, seed=space.name)
+    space.torpor.bucket.put(tmp_path, source)
+    fingerprint = checksum_objects(dict(space.torpor.bucket.read(source)))
     began = time.time()
-    space.apply(space.compose("tiny", keep_alive="5s", switches=SLOW))
+    space.apply(space.compose("tiny", keep_alive="5s", switches=SLOW, source=source))
     ready = space.wait_condition("tiny", "Ready", timeout=REASONABLE_SECONDS)
     print(f"Ready=True {time.time() - began:.1f} s after apply")
     assert ready.status.replicas == 0

@@ -80,7 +80,7 @@ def test_shell_commands_exist(block: Block) -> None:
 
 def check_command(command: str) -> None:
     """Fail unless the command's program, its verb and the files it names are there."""
-    words = [word for word in shlex.split(command) if not re.match(r"^[A-Z_]+=", word)] or [
+    words = [word for word in shlex.split(command) if not re.match(r"^[A-Z][A-Z0-9_]*=", word)] or [
         "export"
     ]
     program, rest = words[0], words[1:]

@@ -101,8 +101,10 @@ def test_another_price_is_another_row(other: GPUClassView) -> None:
 def test_the_columns_say_what_runs_and_on_what(
     placement: Placement, pods: tuple[PodSeen, ...], replicas: str, gpu: str | None
 ) -> None:
-    shown = display_words(placement, pods, 3, "llama")
+    cost = CostStatus(per_second="0.0005169444")
+    shown = display_words(placement, pods, 3, "llama", cost)
     assert (shown.replicas, shown.gpu, shown.model) == (replicas, gpu, "llama")
+    assert shown.cost_per_second == "0.000517"
 
 
 def test_the_placement_names_what_was_passed_over() -> None:

@@ -14,6 +14,7 @@ from torpor.domain.prewarming import (
     WeightsPlan,
     pause_ms,
     plan,
+    still_wrong,
 )
 
 NOW = 1_800_000_000_000
@@ -200,3 +201,17 @@ def test_a_node_that_fetched_something_else_than_was_listed_has_it_checked_again
     found = planned(LISTED, replace(FETCHED, hash=OTHER), on("node-2", FETCHED))
     assert (found.jobs, found.weights) == (check(2), replace(FRESH, attempt=2))
     assert found.newly_ready == ()
+
+
+def test_what_was_wrong_stands_while_it_is_checked_again_and_no_longer() -> None:
+    before = Fault("WeightsAccessDenied", "the secret key is wrong", retryable=False)
+    again = replace(CHECK, attempt=2)
+    recheck = planned(replace(FRESH, attempt=2), again)
+    assert still_wrong(recheck, before).fault == before
+    assert still_wrong(recheck, None).fault is None
+    healed = planned(replace(FRESH, attempt=2), replace(CHECKED, attempt=2))
+    assert still_wrong(healed, before).fault is None
+    other = planned(FRESH, CHECK)
+    assert still_wrong(other, before).fault is None, "another source has not been judged yet"
+    failed = planned(FRESH, FULL)
+    assert still_wrong(failed, before).fault == TOO_LARGE

@@ -48,6 +48,17 @@ def test_nothing_is_answered_before_the_model_is_loaded(start: Callable[..., Any
     assert standin.wait_exit() == 0
 
 
+def test_a_deaf_start_loses_the_signal_and_serves_on(start: Callable[..., Any]) -> None:
+    standin = start(LOAD_SECONDS=1, DEAF_START=1)
+    standin.wait_until(lambda: standin.health() == 503)
+    standin.process.terminate()
+    standin.wait_healthy()
+    assert "a signal is lost" in standin.said()
+    assert standin.chat().status_code == 200
+    standin.process.terminate()
+    assert standin.wait_exit() == 0
+
+
 def test_weights_too_large_for_the_gpu_end_in_vllms_out_of_memory_error(
     start: Callable[..., Any],
 ) -> None:

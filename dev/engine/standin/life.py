@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 from . import checksum, errors
 from .arguments import Arguments
@@ -62,6 +63,10 @@ def load_model(arguments: Arguments, switches: Switches) -> tuple[int, str]:
     return context_tokens, checksum.checksum_folder(model)
 
 
+def _ignore() -> None:
+    log.warning("a signal is lost: the engine is not up yet")
+
+
 class Engine:
     """One run of the program."""
 
@@ -74,16 +79,16 @@ class Engine:
 
     async def run(self) -> int:
         """Serve until SIGTERM; return the exit code."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        self._hear(self._stop.set if not self._switches.deaf_start else _ignore)
         start = asyncio.create_task(self._start())
         stopped = asyncio.create_task(self._stop.wait())
         await asyncio.wait({start, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not start.done():
             log.info("terminated while starting")
-            return 0
+            logging.shutdown()
+            os._exit(0)  # a thread may be in the middle of a large file
         core = await start
+        self._hear(self._stop.set)
         crash = asyncio.create_task(self._crash_when_due(core))
         await asyncio.wait({crash, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if crash.done():
@@ -91,6 +96,11 @@ class Engine:
         crash.cancel()
         await self._drain(core)
         return 0
+
+    def _hear(self, react: Callable[[], object]) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, react)
 
     async def _start(self) -> Core:
         switches, arguments = self._switches, self._arguments

@@ -38,6 +38,10 @@ class Switches:
     it is healthy. `on-request`: is gone, as if killed, after the first token of the first request.
     `engine-dies`: the first request ends in vLLM's error, /health turns 503, then it exits."""
 
+    deaf_start: int = 0
+    """1: a SIGTERM before it is healthy is lost and it serves on, as real vLLM does; only SIGKILL
+    ends it. 0: it ends at once, which keeps tests quick."""
+
     last_words: str = ""
     """Last line of the log when it crashes; empty: vLLM's own."""
 

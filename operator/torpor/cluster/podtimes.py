@@ -84,5 +84,7 @@ def _finished_ms(pod: Json) -> int | None:
 def _last_told_ms(metadata: Json, status: Json) -> int | None:
     """The end of a pod that never had a container, refused by its node or evicted from the queue: its last word."""
     stamps = [c.get("lastTransitionTime") for c in status.get("conditions") or ()]
-    told = (epoch_ms(s) for s in [*stamps, status.get("startTime"), metadata.get("creationTimestamp")])
+    told = (
+        epoch_ms(s) for s in [*stamps, status.get("startTime"), metadata.get("creationTimestamp")]
+    )
     return max((instant for instant in told if instant is not None), default=None)

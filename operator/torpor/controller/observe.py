@@ -68,7 +68,7 @@ def class_view(obj: Json) -> GPUClassView:
 def node_view(obj: Json) -> NodeView:
     """Return a node as placement sees it; allocatable quantities that are no whole number are left out."""
     allocatable = (obj.get("status") or {}).get("allocatable") or {}
-    conditions = {c["type"]: c["status"] for c in obj["status"].get("conditions") or ()}
+    conditions = {c["type"]: c["status"] for c in (obj.get("status") or {}).get("conditions") or ()}
     cordoned = bool((obj.get("spec") or {}).get("unschedulable"))
     return NodeView(
         name=obj["metadata"]["name"],

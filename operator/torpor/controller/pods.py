@@ -45,6 +45,7 @@ def pod_seen(pod: Json, before: PodTimes | None = None, gone_ms: int | None = No
         ready=is_ready,
         first_ready_ms=times.ready_ms,
         deleted_ms=times.deleted_ms,
+        grace_seconds=int(metadata.get("deletionGracePeriodSeconds") or 0),
         finished_ms=times.finished_ms,
         gone_ms=gone_ms,
         restarts=max(

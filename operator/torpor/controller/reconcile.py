@@ -25,10 +25,11 @@ from torpor.controller.lastwords import explained
 from torpor.controller.seen import Key, Seen
 from torpor.controller.writing import matters, patch_between, post_events
 from torpor.domain import failing, prewarming
+from torpor.domain.leaving import SHORTEST_GRACE_SECONDS, with_nothing_to_finish
 from torpor.domain.observation import Fault, Workload
 from torpor.domain.placement import Placement, place
 from torpor.domain.prewarming import JobKind, WeightsPlan
-from torpor.domain.remembering import epoch_ms, failure_of, weights_of
+from torpor.domain.remembering import epoch_ms, failure_of, weights_fault_of, weights_of
 from torpor.domain.scaling import Decision, decide
 from torpor.errors import Stalled
 from torpor.manifests import names
@@ -91,6 +92,8 @@ class Reconciler:
             return clock.now_ms() + 100
         decision, picture = await self._scale(key, endpoint, picture, decision)
         await self._label_nodes(picture)
+        for pod in with_nothing_to_finish(picture.pods, picture.demand):
+            await self._t.objects.hurry_pod(key[0], pod.name, pod.uid, SHORTEST_GRACE_SECONDS)
         due = await self._write(obj, self._compose(endpoint, picture, decision))
         times = (decision.look_again_ms, picture.plan.look_again_ms, picture.retry_at_ms, due)
         return min((at for at in times if at is not None), default=None)
@@ -124,6 +127,7 @@ class Reconciler:
             self._labelled(listed.hash),
             now_ms,
         )
+        plan = prewarming.still_wrong(plan, weights_fault_of(endpoint.status.conditions))
         return Picture(
             placement=placement,
             plan=plan,
@@ -247,7 +251,7 @@ class Reconciler:
         before, after = obj.get("status") or {}, status.to_dict()
         awake = bool(after.get("cost", {}).get("live"))
         due = (
-            (epoch_ms(InferenceEndpoint.model_validate(obj).status.cost.as_of) or 0) + self._pace()
+            (epoch_ms(EndpointStatus.model_validate(before).cost.as_of) or 0) + self._pace()
             if awake
             else None
         )
@@ -258,9 +262,9 @@ class Reconciler:
             return due
         written = await self._t.objects.write_status(obj, patch)
         key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
-        if key in self._t.seen.endpoints:
-            self._t.seen.endpoints[key] = written
-        old = InferenceEndpoint.model_validate(obj).status
+        if self._t.seen.version_of(key) == obj["metadata"]["resourceVersion"]:
+            self._t.seen.endpoints[key] = written  # unless something newer was heard meanwhile
+        old = EndpointStatus.model_validate(before)
         await post_events(self._t.objects, written, old, status, self._t.identity)
         return clock.now_ms() + self._pace() if awake else None
 

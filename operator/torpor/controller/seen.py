@@ -40,6 +40,11 @@ class Seen:
         self._times: dict[str, PodTimes] = {}
         self._gone: dict[Key, dict[str, PodSeen]] = defaultdict(dict)
 
+    def version_of(self, key: Key) -> str | None:
+        """Return the resourceVersion of an endpoint as it was last heard of."""
+        obj = self.endpoints.get(key)
+        return None if obj is None else str(obj["metadata"]["resourceVersion"])
+
     def jobs(self, key: Key) -> list[Json]:
         """Return the endpoint's prewarm Jobs."""
         return list(self._jobs.get(key, {}).values())
@@ -78,7 +83,10 @@ class Seen:
             self._pods[key][metadata["uid"]] = pod
             return key
         self._pods[key].pop(metadata["uid"], None)
-        if labels.get(names.COMPONENT_LABEL) != names.COMPONENT_ENGINE:
+        ours = labels.get(names.COMPONENT_LABEL) == names.COMPONENT_ENGINE
+        if (
+            not ours or key not in self.endpoints
+        ):  # nobody would ever ask for it, or forget it again
             self._times.pop(metadata["uid"], None)
         else:
             before = self._times.get(metadata["uid"])
@@ -89,8 +97,9 @@ class Seen:
         """Take in a Deployment, Job or ServiceAccount and return the endpoint it concerns."""
         metadata = child["metadata"]
         name = (metadata.get("labels") or {}).get(names.ENDPOINT_LABEL)
-        if name is None:
-            return None
+        own = {"Deployment": name, "ServiceAccount": name and names.account_name(name)}
+        if name is None or metadata["name"] != own.get(kind, metadata["name"]):
+            return None  # none of ours, or a copy of one: labels are easily copied, names are taken once
         key = (metadata["namespace"], name)
         if kind == "Job":
             shelf: dict[Any, Json] = self._jobs[key]
@@ -107,7 +116,8 @@ class Seen:
     def forget(self, key: Key) -> None:
         """Drop an endpoint that is gone; its children leave by their own events."""
         self.endpoints.pop(key, None)
-        self._gone.pop(key, None)
+        for uid in self._gone.pop(key, {}):
+            self._times.pop(uid, None)
 
     def gateway_pods(self) -> Iterator[Json]:
         """Return the gateway pods that may hold requests: with an address, and not ended."""

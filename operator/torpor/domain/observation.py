@@ -42,6 +42,8 @@ class PodSeen:
 
     The kubelet's last step deletes again with a grace of zero and moves both.
     """
+    grace_seconds: int = 0
+    """What it is given to end, once its deletion was asked for."""
     finished_ms: int | None = None
     """Last `finishedAt` of its containers, once every container has terminated for good."""
     gone_ms: int | None = None

@@ -146,6 +146,17 @@ def plan(
     return _fetching(weights, jobs, nodes, labelled)
 
 
+def still_wrong(plan: WeightsPlan, before: Fault | None) -> WeightsPlan:
+    """Let what was wrong stand while it is checked again: until the check says otherwise, nothing has been corrected.
+
+    Args:
+        plan: The plan of this pass.
+        before: The fault that made the endpoint not ready so far; None if it was ready, or not yet judged.
+    """
+    checking_again = not plan.weights.hash and plan.weights.attempt > 1 and plan.fault is None
+    return replace(plan, fault=before) if checking_again else plan
+
+
 def _latest_attempt(weights: Weights, jobs: tuple[JobSeen, ...]) -> Weights:
     """Follow the highest attempt that a Job stands for; what an older attempt listed is no longer trusted."""
     attempt = max((job.attempt for job in jobs), default=weights.attempt)

@@ -5,9 +5,11 @@ A restarted controller knows only what is here, so both directions lose nothing 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from torpor.api.conditions import Condition, ConditionType, Reason
 from torpor.api.status import (
     ClosedPod,
     FailureStatus,
@@ -22,7 +24,7 @@ from torpor.api.status import LivePod as LiveWords
 from torpor.domain.failing import Failure
 from torpor.domain.ledger import LivePod, Meter, Phases, Price, Row
 from torpor.domain.money import micro
-from torpor.domain.observation import Demand
+from torpor.domain.observation import Demand, Fault
 from torpor.domain.prewarming import Weights
 
 MICRO = Decimal(1_000_000)
@@ -104,6 +106,18 @@ def weights_of(words: WeightsStatus) -> Weights:
         verified=words.verified or "",
         attempt=words.attempt,
     )
+
+
+def weights_fault_of(conditions: Iterable[Condition]) -> Fault | None:
+    """Return what is wrong with the weights as the status says it, if that is why the endpoint is not ready."""
+    held = {found.type: found for found in conditions}
+    ready, weights = held.get(ConditionType.READY), held.get(ConditionType.WEIGHTS_READY)
+    if ready is None or weights is None or (ready.status, weights.status) != ("False", "False"):
+        return None
+    reason = Reason.of(weights.reason)
+    if ready.reason != weights.reason or reason is Reason.WEIGHTS_FETCHING:
+        return None
+    return Fault(weights.reason, weights.message, reason.retryable)
 
 
 def tokens_counted(before: TokensStatus, demand: Demand) -> TokensStatus:

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from torpor import clock
+from torpor.controller.seen import Key
+from torpor.controller.workers import Workers
+from torpor.errors import Stalled, Waiting
+
+ONE, TWO = ("ml", "one"), ("ml", "two")
+
+
+async def until(true: Callable[[], Any], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not true within {seconds} s"
+        await asyncio.sleep(0.002)
+
+
+class Passes:
+    """Passes that a test lets through one by one."""
+
+    def __init__(self) -> None:
+        self.began: list[tuple[Key, float]] = []
+        self.running: dict[Key, int] = {}
+        self.most = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.ends: list[int | None | Exception] = []
+        self.workers = Workers(self.run)
+
+    async def run(self, key: Key) -> int | None:
+        self.began.append((key, time.monotonic()))
+        self.running[key] = self.running.get(key, 0) + 1
+        self.most = max(self.most, self.running[key])
+        try:
+            await self.gate.wait()
+        finally:
+            self.running[key] -= 1
+        end = self.ends.pop(0) if self.ends else None
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    def count(self, key: Key = ONE) -> int:
+        return sum(1 for found, _ in self.began if found == key)
+
+    def gaps(self) -> list[float]:
+        times = [when for _, when in self.began]
+        return [after - before for before, after in zip(times, times[1:], strict=False)]
+
+
+@pytest.fixture
+async def passes() -> AsyncIterator[Passes]:
+    made = Passes()
+    yield made
+    await made.workers.stop()
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_worker_touched_often_runs_once(passes: Passes) -> None:
+    for _ in range(10):
+        passes.workers.touch(ONE)
+    await until(lambda: passes.count() == 1)
+    await settled()
+    assert passes.count() == 1
+
+
+async def test_touches_during_a_pass_make_one_more_and_never_overlap(passes: Passes) -> None:
+    passes.gate.clear()
+    passes.workers.touch(ONE)
+    await until(lambda: passes.count() == 1)
+    for _ in range(10):
+        passes.workers.touch(ONE)
+        await asyncio.sleep(0)
+    assert passes.count() == 1
+    passes.gate.set()
+    await until(lambda: passes.count() == 2)
+    await settled()
+    assert (passes.count(), passes.most) == (2, 1)
+
+
+async def test_endpoints_do_not_wait_for_each_other(passes: Passes) -> None:
+    passes.gate.clear()
+    passes.workers.touch(ONE)
+    passes.workers.touch(TWO)
+    await until(lambda: passes.count(ONE) == passes.count(TWO) == 1)
+
+
+async def test_a_pass_that_wants_to_look_again_runs_then(passes: Passes) -> None:
+    passes.ends = [clock.now_ms() + 60, None]
+    passes.workers.touch(ONE)
+    await until(lambda: passes.count() == 2)
+    assert passes.gaps()[0] >= 0.04  # the moment asked for, seen from two clocks
+    await settled()
+    assert passes.count() == 2
+
+
+async def test_a_moment_that_has_passed_is_now(passes: Passes) -> None:
+    passes.ends = [clock.now_ms() - 10_000, None]
+    passes.workers.touch(ONE)
+    await until(lambda: passes.count() == 2)
+
+
+@pytest.mark.parametrize("error", [Stalled("X", "refused"), RuntimeError("boom")])
+async def test_failures_back_off_doubling(
+    passes: Passes, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    passes.ends = [error, error, None]
+    with caplog.at_level(logging.WARNING):
+        passes.workers.touch(ONE)
+        await until(lambda: passes.count() == 3)
+    first, second = passes.gaps()
+    assert first >= 0.49
+    assert second >= 0.99
+    assert str(error) in caplog.text
+
+
+async def test_one_endpoints_failure_leaves_the_others_alone(passes: Passes) -> None:
+    passes.ends = [RuntimeError("boom")]
+    passes.workers.touch(ONE)
+    await until(lambda: passes.count(ONE) == 1)
+    passes.workers.touch(TWO)
+    await until(lambda: passes.count(TWO) == 1)
+
+
+async def test_what_waits_runs_again_after_its_own_pause(passes: Passes) -> None:
+    passes.ends = [Waiting("X", "not yet", after=timedelta(milliseconds=80)), None]
+    passes.workers.touch(ONE)
+    await until(lambda: passes.count() == 2)
+    assert 0.07 <= passes.gaps()[0]
+
+
+async def test_a_touch_ends_a_pause(passes: Passes) -> None:
+    passes.ends = [Waiting("X", "not yet", after=timedelta(hours=1)), None]
+    passes.workers.touch(ONE)
+    await until(lambda: passes.count() == 1)
+    await settled()
+    passes.workers.touch(ONE)
+    await until(lambda: passes.count() == 2)
+
+
+async def test_a_dropped_worker_runs_no_more_until_it_is_touched(passes: Passes) -> None:
+    passes.gate.clear()
+    passes.workers.touch(ONE)
+    await until(lambda: passes.count() == 1)
+    passes.workers.drop(ONE)
+    passes.workers.drop(TWO)  # never heard of
+    await until(lambda: passes.running[ONE] == 0)
+    passes.gate.set()
+    passes.workers.touch(ONE)
+    await until(lambda: passes.count() == 2)
+    assert passes.most == 1
+
+
+async def test_after_a_stop_nothing_runs(passes: Passes) -> None:
+    passes.gate.clear()
+    passes.workers.touch(ONE)
+    await until(lambda: passes.count() == 1)
+    await passes.workers.stop()
+    assert passes.running[ONE] == 0
+    passes.workers.touch(ONE)
+    await settled()
+    assert passes.count() == 1
