@@ -10,6 +10,12 @@ from tests.cluster.space import Space
 pytestmark = pytest.mark.cluster
 
 OURS = "torpor"
+QUICK = {
+    "spec": {
+        "containers": [{"name": "engine", "lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}]
+    }
+}
+"""A template that lets a pod end sooner: nobody asks while these endpoints fall asleep."""
 
 
 def container_of(deployment: Json) -> Json:
@@ -147,7 +153,7 @@ def test_a_foreign_deployment_of_the_same_name_is_reported_and_never_touched(spa
 
 
 def test_the_endpoint_carries_no_finalizer_and_no_annotation_of_torpor(space: Space) -> None:
-    space.start("clean", keep_alive="1s")
+    space.start("clean", keep_alive="1s", spec={"template": QUICK})
     assert space.chat("clean").status == 200
     space.wait_asleep("clean")
     metadata = (space.api.get(space.path(ENDPOINTS, "clean")) or {})["metadata"]
@@ -158,7 +164,7 @@ def test_the_endpoint_carries_no_finalizer_and_no_annotation_of_torpor(space: Sp
 
 
 def test_kubectl_scale_keeps_one_warm_and_lets_it_go(space: Space) -> None:
-    space.start("warm", keep_alive="1s")
+    space.start("warm", keep_alive="1s", spec={"template": QUICK})
     where = ("-n", space.name, "scale", "ie/warm")
     space.torpor.kube.run(*where, "--replicas=1")
     kept = space.wait_condition("warm", "Awake", reason="KeepingWarm")
@@ -175,7 +181,7 @@ def test_kubectl_scale_keeps_one_warm_and_lets_it_go(space: Space) -> None:
 
 
 def test_suspend_puts_to_sleep_refuses_and_is_lifted(space: Space) -> None:
-    space.start("halt", keep_alive="1h")
+    space.start("halt", keep_alive="1h", spec={"template": QUICK})
     assert space.chat("halt").status == 200
     path = space.path(ENDPOINTS, "halt")
     space.api.patch(path, {"spec": {"scaling": {"suspend": True}}})
@@ -223,7 +229,9 @@ def test_a_running_endpoint_is_rolled_when_it_should_be(space: Space, rollout: s
     def composed(tokens: int, keep_alive: str) -> Json:
         scaling = {"rollout": rollout, "keepAlive": {"policy": "fixed", "after": keep_alive}}
         return space.compose(
-            "roll", switches={"STANDIN_REPLY_TOKENS": str(tokens)}, spec={"scaling": scaling}
+            "roll",
+            switches={"STANDIN_REPLY_TOKENS": str(tokens)},
+            spec={"scaling": scaling, "template": QUICK},
         )
 
     def answered() -> int:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from dev.install.installed import create_key
-from tests.cluster.apiserver import DEPLOYMENTS, Seen
+from tests.cluster.apiserver import DEPLOYMENTS, Seen, until
 from tests.cluster.space import HELLO, Space
 
 pytestmark = pytest.mark.cluster
@@ -93,16 +93,14 @@ def test_a_rollout_of_the_gateways_under_traffic_loses_nothing(space: Space) -> 
     with ThreadPoolExecutor(WALKERS) as pool:
         walks = [pool.submit(_walk, space, stop, n % 2 == 0) for n in range(WALKERS)]
         try:
+            old = _doors(space)
             began = time.monotonic()
             where = ("-n", space.torpor.namespace)
             kube.run(*where, "rollout", "restart", "deployment/torpor-gateway")
-            kube.run(
-                *where,
-                "rollout",
-                "status",
-                "deployment/torpor-gateway",
-                "--timeout=120s",
-                timeout=130,
+            until(
+                "the old gateways are gone, two new ones are there",
+                lambda: True if len(now := _doors(space)) == 2 and not now & old else None,
+                timeout=90,
             )
             took = time.monotonic() - began
         finally:
@@ -111,6 +109,11 @@ def test_a_rollout_of_the_gateways_under_traffic_loses_nothing(space: Space) -> 
     print(f"rollout took {took:.1f} s under traffic: {dict(outcomes)}")
     assert set(outcomes) == {"answered"}
     assert outcomes["answered"] >= 2 * WALKERS
+
+
+def _doors(space: Space) -> set[str]:
+    """Return the addresses of all gateways, those that drain included."""
+    return set(space.torpor.gateway_pods())
 
 
 def _walk(space: Space, stop: threading.Event, keep: bool) -> list[str]:

@@ -16,12 +16,12 @@ from tests.cluster.truth import PHASES, facts_of, sum_of
 
 pytestmark = pytest.mark.cluster
 
-ENDPOINTS = {"a": "4s", "b": "6s", "c": "5s"}
+ENDPOINTS = {"a": "3s", "b": "5s", "c": "4s"}
 """Keep-alive of each: they drift apart, so that every kill meets them in different phases."""
 SWITCHES = {
     "STANDIN_LOAD_SECONDS": "2",
     "STANDIN_TOKENS_PER_SECOND": "16",
-    "STANDIN_REPLY_TOKENS": "48",
+    "STANDIN_REPLY_TOKENS": "40",
 }
 STATES = ("starting", "busy", "idle", "terminating", "asleep")
 KILLS = 20

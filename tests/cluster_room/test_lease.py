@@ -84,7 +84,7 @@ async def test_of_two_that_want_it_at_once_one_gets_it(kube: KubeApi, api: Api) 
 async def test_a_renewal_that_meets_another_write_is_tried_again(kube: KubeApi, api: Api) -> None:
     one = candidate(api, "one")
     await one.acquire()
-    meddled = []
+    meddled: list[Asked] = []
 
     def meddle(asked: Asked) -> None:
         if asked.method == "PUT" and not meddled:

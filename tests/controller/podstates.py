@@ -114,9 +114,9 @@ READY = pod(_READY_STATUS)
 READY_AGAIN = pod(
     _READY_STATUS | {"conditions": [_SCHEDULED, condition("Ready", "True", "21:20:00")]}
 )
-LEAVING = {"deletionTimestamp": stamp("21:31:30"), "deletionGracePeriodSeconds": 90}
+LEAVING: Json = {"deletionTimestamp": stamp("21:31:30"), "deletionGracePeriodSeconds": 90}
 TERMINATING = pod(_READY_STATUS, **LEAVING)
-_GONE_NOW = {"deletionTimestamp": stamp("21:30:09"), "deletionGracePeriodSeconds": 0}
+_GONE_NOW: Json = {"deletionTimestamp": stamp("21:30:09"), "deletionGracePeriodSeconds": 0}
 TERMINATED = pod(
     {
         "phase": "Running",

@@ -127,7 +127,7 @@ async def test_all_gateways_together_make_the_demand(gateways: Gateways) -> None
     assert (demand.waiting, demand.in_flight) == (4, 2)
 
 
-@pytest.mark.parametrize("answer", [None, "no JSON", "[]", '"word"', "null"])
+@pytest.mark.parametrize("answer", [None, "no JSON", "[]", "{}", '"word"', "null"])
 async def test_a_gateway_that_gives_no_answer_is_unknown_and_its_last_word_kept(
     gateways: Gateways, answer: str | None
 ) -> None:

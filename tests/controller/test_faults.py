@@ -112,7 +112,9 @@ def test_a_crashed_engine_ends_with_its_last_words(restarted: bool) -> None:
     ids=["cuda", "no blocks", "kv cache", "utilization"],
 )
 def test_an_engine_without_memory_is_told_from_other_crashes(log: str) -> None:
-    found = fault(container("engine", ended("21:00:10", 1, "Error", f"{log}\nRuntimeError: see above")))
+    found = fault(
+        container("engine", ended("21:00:10", 1, "Error", f"{log}\nRuntimeError: see above"))
+    )
     assert found is not None
     assert found.reason == Reason.ENGINE_OUT_OF_MEMORY
 

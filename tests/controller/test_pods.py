@@ -100,7 +100,9 @@ def test_over_its_life_the_first_of_each_instant_counts(missed: int) -> None:
     assert (seen.finished_ms, seen.gone_ms) == (at("21:30:08"), at("21:30:10"))
 
 
-@pytest.mark.parametrize("pod", [states.EVICTED, states.REFUSED_BY_NODE], ids=["evicted", "refused"])
+@pytest.mark.parametrize(
+    "pod", [states.EVICTED, states.REFUSED_BY_NODE], ids=["evicted", "refused"]
+)
 def test_a_pod_that_has_ended_is_gone_although_its_object_stays(pod: Json) -> None:
     # Else its fault would be counted at each sleep, and it would look like a replica that never gets ready.
     seen = pod_seen(pod)

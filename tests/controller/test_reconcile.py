@@ -40,7 +40,9 @@ async def test_checked_weights_become_a_deployment_at_zero(stage: Stage) -> None
     assert stage.condition("Ready") == ("True", "CanAnswer")
     assert stage.condition("Awake") == ("False", "Idle")
     assert stage.status()["weights"]["hash"] == HASH
-    managers = [(a.method, a.manager) for a in stage.kube.asked if a.path.endswith("deployments/tiny")]
+    managers = [
+        (a.method, a.manager) for a in stage.kube.asked if a.path.endswith("deployments/tiny")
+    ]
     assert managers[-1] == ("PATCH", "torpor")
     assert ("POST", "torpor-create") in [
         (a.method, a.manager) for a in stage.kube.asked if a.path.endswith("/deployments")
@@ -76,9 +78,7 @@ async def test_a_wrong_key_is_told_and_no_gpu_is_ever_asked_for(stage: Stage) ->
     stage.apply()
     await stage.step()
     message = "the key AK1 is not known to the server"
-    stage.finish_job(
-        stage.jobs()[0], reason="WeightsAccessDenied", message=message, retryable=True
-    )
+    stage.finish_job(stage.jobs()[0], reason="WeightsAccessDenied", message=message, retryable=True)
     again = await stage.step()
     assert stage.condition("Ready") == ("False", "WeightsAccessDenied")
     assert message in str(stage.status()["conditions"])
@@ -250,8 +250,9 @@ async def test_a_newer_version_heard_while_writing_is_not_put_back(stage: Stage)
 
     stage.kube.told = edit
     await stage.step()
-    assert stage.seen.endpoints[KEY]["metadata"]["resourceVersion"] == (
-        newer[0]["metadata"]["resourceVersion"]
+    assert (
+        stage.seen.endpoints[KEY]["metadata"]["resourceVersion"]
+        == (newer[0]["metadata"]["resourceVersion"])
     )
 
 

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from torpor.api.conditions import Reason
@@ -70,6 +70,7 @@ def test_a_meter_survives_the_status_unchanged(meter: Meter) -> None:
     assert meter_of(stored(meter)) == meter
 
 
+@settings(max_examples=30)
 @given(meter=meters())
 def test_a_price_that_only_live_pods_have_is_kept_in_a_row_that_adds_nothing(meter: Meter) -> None:
     bare = Meter(live=meter.live)

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from torpor.api.conditions import Reason
 from torpor.cluster.objects import Objects
 from torpor.controller.seen import Key, Seen
-from torpor.errors import Stalled
+from torpor.errors import Stalled, Waiting
 from torpor.manifests import names
 
 Json = dict[str, Any]
+
+_COLLECTED = timedelta(seconds=1)
+"""How soon to look again for what Kubernetes' garbage collector is about to remove."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +69,23 @@ class Children:
 
         Raises:
             Stalled: An object of that name belongs to somebody else; it is never touched.
+            Waiting: It belonged to a deleted endpoint of the same name and is about to be collected.
         """
         created = await self._objects.create(first)
         if created is not None:
             return created
         found = await self._objects.read(first)
-        metadata, kind = first["metadata"], first["kind"]
-        owner = metadata["ownerReferences"][0]["uid"]
-        if all(ref.get("uid") != owner for ref in found["metadata"].get("ownerReferences") or ()):
-            message = f"a {kind} {metadata['name']} exists in {metadata['namespace']} and is not this endpoint's"
-            raise Stalled(Reason.NAME_CONFLICT, f"{message}; rename one of them")
-        return found
+        metadata, kind, there = first["metadata"], first["kind"], found["metadata"]
+        owner, owners = metadata["ownerReferences"][0], there.get("ownerReferences") or ()
+        if any(ref.get("uid") == owner["uid"] for ref in owners):
+            return found
+        said = f"a {kind} {metadata['name']} exists in {metadata['namespace']} and is not this endpoint's"
+        namesake = any(
+            (r.get("kind"), r.get("name")) == (owner["kind"], owner["name"]) for r in owners
+        )
+        if there.get("deletionTimestamp") or namesake:
+            raise Waiting(Reason.NAME_CONFLICT, f"{said}; it is on its way out", after=_COLLECTED)
+        raise Stalled(Reason.NAME_CONFLICT, f"{said}; rename one of them")
 
     async def _apply(self, key: Key, wanted: Json, current: Json | None) -> Json | None:
         """Apply *wanted* if *current* differs from it; return the object as written, None if nothing was."""

@@ -90,11 +90,12 @@ class DemandPoller:
         try:
             answer = await self._client.get(f"http://{host}:{self._port}/internal/v1/demand")
             answer.raise_for_status()
-            report: Json = answer.json()
+            report = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             log.debug("gateway %s: %s", name, error)
             return None
-        return report
+        # Anything else on that port is no gateway's word: silence, which never means idle.
+        return report if isinstance(report, dict) and "asOfMs" in report else None
 
 
 def report_of(gateway: str, report: Json, endpoint: str, uid: str = "") -> GatewayReport:

@@ -41,7 +41,7 @@ class Engines:
             answer = await self._client.get(f"http://{host}:{names.ENGINE_PORT}/metrics")
             answer.raise_for_status()
             return int(running_or_waiting(answer.text))
-        except (httpx.HTTPError, ValueError):
+        except (httpx.HTTPError, ValueError, OverflowError):
             return 0
 
 

@@ -14,7 +14,7 @@ from torpor.api.status import EndpointStatus
 from torpor.controller.seen import Seen
 
 _PHASES = ("starting", "busy", "idle", "terminating")
-_LABELS = ("namespace", "model_name")
+_LABELS = ("namespace", "model_name", "endpoint")
 
 
 class ControllerMetrics:
@@ -64,7 +64,7 @@ class _Endpoints(Collector):
         )
         for (namespace, name), obj in self._seen.endpoints.items():
             status = EndpointStatus.model_validate(obj.get("status") or {})
-            cost, labels = status.cost, (namespace, status.display.model or name)
+            cost, labels = status.cost, (namespace, status.display.model or name, name)
             for phase in _PHASES:
                 gpu.add_metric((*labels, phase), getattr(cost.gpu_ms, phase) / 1000)
             ready.add_metric(labels, status.ready_replicas)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic import ValidationError
+
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.gpuclass import GPUClass
 from torpor.cluster.podtimes import epoch_ms as ms
 from torpor.controller.faults import termination_message
 from torpor.domain.money import micro
 from torpor.domain.observation import Workload
-from torpor.domain.placement import GPUClassView, NodeView, PlacementSpec
+from torpor.domain.placement import GPUClassView, NodeView, PlacementSpec, Rejected
 from torpor.domain.prewarming import JobKind, JobSeen, JobState
 from torpor.domain.scaling import ScalingSpec
 from torpor.manifests import names
@@ -63,6 +65,21 @@ def class_view(obj: Json) -> GPUClassView:
         currency=spec.price.currency if spec.price else "USD",
         tolerations=tuple(t.to_dict() for t in spec.tolerations),
     )
+
+
+def class_views(objects: Iterable[Json]) -> tuple[list[GPUClassView], list[Rejected]]:
+    """Return the GPU classes that can be read, and those that cannot with the reason; one must not hide the others."""
+    views, unread = list[GPUClassView](), list[Rejected]()
+    for obj in objects:
+        try:
+            views.append(class_view(obj))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            unread.append(
+                Rejected(obj["metadata"]["name"], f"cannot be read: {where}: {first['msg']}")
+            )
+    return views, unread
 
 
 def node_view(obj: Json) -> NodeView:

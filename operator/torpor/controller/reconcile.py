@@ -116,9 +116,10 @@ class Reconciler:
             known = prewarming.after_failed_wake(known, failure.reason)
         jobs = observe.jobs_seen(seen.jobs(key), seen.pods_of(key, names.COMPONENT_PREWARM))
         listed = prewarming.plan(digest, known, jobs, (), frozenset(), now_ms).weights
-        classes = [observe.class_view(obj) for obj in seen.classes.values()]
+        classes, unread = observe.class_views(seen.classes.values())
         nodes = [observe.node_view(obj) for obj in seen.nodes.values()]
         placement = place(spec, classes, nodes, listed.bytes)
+        placement = replace(placement, rejected=(*placement.rejected, *unread))
         plan = prewarming.plan(
             digest,
             known,

@@ -19,6 +19,12 @@ Json = dict[str, Any]
 _CA_DIR = "/etc/torpor/s3-ca"
 _SECONDS_PER_JOB = 6 * 3600
 _KEEP_FINISHED_SECONDS = 900
+_ON_GPU_NODES: list[Json] = [
+    {"key": key, "operator": "Exists", "effect": "NoSchedule"}
+    for key in ("nvidia.com/gpu", "amd.com/gpu")
+]
+"""The check runs on any healthy node, also where every node has GPUs. It must not tolerate more: a node that is not
+ready or unreachable is tainted too, and looks invitingly empty."""
 
 
 def weights_digest(endpoint: InferenceEndpoint) -> str:
@@ -111,7 +117,7 @@ def prewarm_job(
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 5,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "tolerations": [{"operator": "Exists"}],
+        "tolerations": [{"operator": "Exists"}] if fetch else _ON_GPU_NODES,
         "containers": [prewarm_container(endpoint, installation, names.WEIGHTS_CONTAINER, args)],
         "volumes": weights_volumes(endpoint, installation),
     }
