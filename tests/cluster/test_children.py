@@ -26,7 +26,7 @@ def container_of(deployment: Json) -> Json:
 
 def env_of(deployment: Json) -> dict[str, str]:
     """Return the engine's environment."""
-    return {one["name"]: one.get("value", "") for one in container_of(deployment)["env"]}
+    return {one["name"]: one.get("value", "") for one in container_of(deployment).get("env", ())}
 
 
 def wait_deployment(
@@ -42,10 +42,13 @@ def wait_deployment(
 
 
 def test_a_changed_spec_never_starts_a_pod_and_torpor_never_owns_replicas(space: Space) -> None:
+    def quick(switches: dict[str, str] | None = None) -> Json:
+        return space.compose("trap", "1s", switches, {"template": QUICK})
+
     with space.api.watching(space.path(PODS)) as pods:
-        space.start("trap")
+        space.start("trap", keep_alive="1s", spec={"template": QUICK})
         for step in range(3):
-            space.apply(space.compose("trap", switches={"STANDIN_REPLY_TOKENS": str(step + 1)}))
+            space.apply(quick({"STANDIN_REPLY_TOKENS": str(step + 1)}))
             wait_deployment(
                 space,
                 "trap",
@@ -60,7 +63,7 @@ def test_a_changed_spec_never_starts_a_pod_and_torpor_never_owns_replicas(space:
         assert deployment["spec"]["replicas"] == 0
         assert space.chat("trap").status == 200
         space.wait_asleep("trap")
-        space.apply(space.compose("trap"))
+        space.apply(quick())
         deployment = wait_deployment(
             space, "trap", "applied", lambda d: "STANDIN_REPLY_TOKENS" not in env_of(d)
         )

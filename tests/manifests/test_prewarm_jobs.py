@@ -68,3 +68,10 @@ def test_the_ca_may_be_a_secret() -> None:
     items = [{"key": "root.pem", "path": "ca.crt"}]
     volume = {"secretName": "ca", "items": items, "optional": True}
     assert pod["spec"]["volumes"][1] == {"name": "torpor-s3-ca", "secret": volume}
+
+
+def test_a_check_never_goes_to_a_node_that_is_not_ready() -> None:
+    of = endpoint()
+    check = prewarm_job(of, INSTALLATION, JobWanted(JobKind.CHECK, 1), "", owner_reference(of))
+    tolerated = check["spec"]["template"]["spec"]["tolerations"]
+    assert all(toleration.get("key", "").endswith("/gpu") for toleration in tolerated)

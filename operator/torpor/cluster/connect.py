@@ -52,6 +52,7 @@ class Api:
         query: Sequence[tuple[str, str]] = (),
         body: Any = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> aiohttp.ClientResponse:
         """Send one request and return the response as soon as its headers are there; the caller closes it.
 
@@ -59,7 +60,7 @@ class Api:
             aiohttp.ClientError: the API server cannot be reached.
             TimeoutError: it did not answer in time.
         """
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         prepared = await self.client.param_serialize(
             method,
             path,

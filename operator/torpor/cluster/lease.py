@@ -164,6 +164,7 @@ class Lease:
             if response.status != 200:
                 raise ValueError(f"the API server answered {response.status}")
             found: Json = json.loads(await response.read())
+            found.setdefault("spec", {})  # the chart makes it empty
             return found
 
     async def _write(self, method: str, path: str, lease: Json) -> bool:

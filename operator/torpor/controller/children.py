@@ -50,12 +50,13 @@ class Children:
             wanted: Its children as they should be.
             hold_deployment: Leave a running Deployment's spec alone (scaling.rollout: whenIdle).
         """
-        account = self._seen.accounts.get(key) or await self._owned(wanted.account)
+        account = self._ours(wanted.account, self._seen.accounts.get(key))
+        account = account or await self._owned(wanted.account)
         await self._apply(key, wanted.account, account)
         await self._settle_jobs(key, wanted.jobs)
         if wanted.deployment is None or wanted.first_deployment is None:
             return
-        current = self._seen.deployments.get(key)
+        current = self._ours(wanted.first_deployment, self._seen.deployments.get(key))
         if current is None:
             current = await self._owned(wanted.first_deployment)
             self._seen.deployments[key] = current
@@ -63,6 +64,12 @@ class Children:
             applied = await self._apply(key, wanted.deployment, current)
             if applied is not None:
                 self._seen.deployments[key] = applied
+
+    def _ours(self, wanted: Json, current: Json | None) -> Json | None:
+        """Return *current* if it belongs to the same endpoint; what a namesake left behind is not there for us."""
+        uid = wanted["metadata"]["ownerReferences"][0]["uid"]
+        owners = (current or {}).get("metadata", {}).get("ownerReferences") or ()
+        return current if any(ref.get("uid") == uid for ref in owners) else None
 
     async def _owned(self, first: Json) -> Json:
         """Create the object, or return the one that is there if it is the same endpoint's.

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from torpor.api.conditions import Condition, ConditionStatus, ConditionType, Reason
+from torpor.api.conditions import ConditionStatus, ConditionType, Reason
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.status import EndpointStatus, KeepAliveStatus, WeightsNode, WeightsStatus
 from torpor.domain.failing import Failure
@@ -20,7 +20,7 @@ from torpor.domain.placement import GPUClassView, Placement
 from torpor.domain.prewarming import WeightsPlan
 from torpor.domain.remembering import epoch_ms, failure_words, meter_of, moment, tokens_counted
 from torpor.domain.scaling import Decision, ScalingView, idle_since
-from torpor.domain.status import Outcome, conditions
+from torpor.domain.status import Outcome, conditions, kept
 from torpor.domain.waking import count_wakes
 from torpor.manifests.setting import Installation
 from torpor.manifests.workload import pod_selector
@@ -44,13 +44,28 @@ class Picture:
     last_activity_ms: int | None
     refused: Fault | None = None
     """What the API server refused, or a name that is not ours."""
+    stalls_ms: int | None = None
+    """When a prewarm Job that has not started will count as failed."""
     held_back: bool = False
     """A change of the spec waits until the endpoint is idle."""
 
     @property
     def fault(self) -> Fault | None:
         """The first reason why nothing can work now, the most fundamental first."""
-        return self.refused or self.plan.fault or self.placement.fault or self.engine_fault
+        return (
+            self.refused
+            or self.plan.fault
+            or self.placement.fault
+            or self._pods_refused()
+            or self.engine_fault
+        )
+
+    def _pods_refused(self) -> Fault | None:
+        """The Deployment's pods are not let in; that holds no GPU, and heals by an event of the Deployment."""
+        said = self.workload.pods_refused
+        if not said or not self.workload.replicas or any(pod.gone_ms is None for pod in self.pods):
+            return None
+        return Fault(Reason.DEPLOYMENT_REFUSED, f"no pod of it may be created: {said}")
 
     @property
     def retry_at_ms(self) -> int | None:
@@ -128,13 +143,14 @@ def invalid_status(obj: Json, error: ValidationError, now: datetime) -> Endpoint
         (ConditionType.STALLED, "True"),
     )
     found = tuple(
-        Condition(
-            type=kind.value,
-            status=status,
-            reason=Reason.INVALID_SPEC,
-            message=message,
-            last_transition_time=now,
-            observed_generation=generation,
+        kept(
+            before.condition(kind.value),
+            kind,
+            status,
+            Reason.INVALID_SPEC,
+            message,
+            generation,
+            now,
         )
         for kind, status in kinds
     )

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
+GATHER_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class DemandPoller:
         self._seen = seen
         self._touch = touch
         self._heard: dict[str, Heard] = {}
+        self._asking: asyncio.Task[None] | None = None
         self._client = httpx.AsyncClient(
             timeout=TIMEOUT_SECONDS, limits=httpx.Limits(max_connections=64), trust_env=False
         )
@@ -54,25 +56,35 @@ class DemandPoller:
             await asyncio.sleep(max(0.05, PERIOD_SECONDS - (clock.monotonic() - began)))
 
     async def ask(self) -> None:
-        """Ask every gateway now, all at once; used by the poll and right before an endpoint is put to sleep."""
+        """Ask every gateway now, all at once; used by the poll and right before an endpoint is put to sleep.
+
+        Whoever asks within the same few milliseconds shares the answers: a hundred endpoints that fall asleep together
+        are one question.
+        """
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_soon())
+        await asyncio.shield(self._asking)
+
+    async def _ask_soon(self) -> None:
+        await asyncio.sleep(GATHER_SECONDS)
+        self._asking = None  # who comes from here on needs a later answer
         pods = {
-            pod["metadata"]["name"]: pod["status"]["podIP"] for pod in self._seen.gateway_pods()
+            pod["metadata"]["name"]: pod["status"]["podIP"]
+            for pod in self._seen.gateway_pods(clock.now_ms())
         }
         answers = await asyncio.gather(*(self._read(name, ip) for name, ip in pods.items()))
         for name in [name for name in self._heard if name not in pods]:
             del self._heard[name]
         for name, answer in zip(pods, answers, strict=True):
             last = self._heard.get(name)
-            if answer is not None:
-                self._heard[name] = Heard(answer, answered=True)
-            else:
-                self._heard[name] = Heard(last.report if last else {}, answered=False)
+            report = _newer(last.report if last else {}, answer)
+            self._heard[name] = Heard(report, answered=answer is not None)
 
     def demand(self, key: Key) -> Demand:
         """Return what is known of one endpoint; gateways that were never asked yet are unreachable."""
         uid = str(self._seen.endpoints.get(key, {}).get("metadata", {}).get("uid", ""))
         reports, unreachable = [], []
-        for pod in self._seen.gateway_pods():
+        for pod in self._seen.gateway_pods(clock.now_ms()):
             name = pod["metadata"]["name"]
             heard = self._heard.get(name)
             if heard is None or not heard.answered:
@@ -96,6 +108,14 @@ class DemandPoller:
             return None
         # Anything else on that port is no gateway's word: silence, which never means idle.
         return report if isinstance(report, dict) and "asOfMs" in report else None
+
+
+def _newer(last: Json, answer: Json | None) -> Json:
+    """Answers may overtake each other: of one gateway process the later word counts."""
+    if answer is None:
+        return last
+    same = last.get("startedAtMs") == answer.get("startedAtMs")
+    return last if same and int(last.get("asOfMs", 0)) > int(answer["asOfMs"]) else answer
 
 
 def report_of(gateway: str, report: Json, endpoint: str, uid: str = "") -> GatewayReport:

@@ -29,10 +29,12 @@ class NodeLabels:
         await listed.wait()
         while True:
             await asyncio.sleep(PERIOD_SECONDS)
-            try:
-                await self.sweep()
-            except TorporError as error:
-                log.warning("node labels: %s", error.message)
+            await self.sweep()
+
+    async def sweep_at_once(self) -> None:
+        """Remove what nobody uses without waiting for a second look: the controller ends, perhaps for good."""
+        await self.sweep()
+        await self.sweep()
 
     async def sweep(self) -> None:
         """Remove each label that no endpoint stood behind in two sweeps: one may fall between two status writes."""
@@ -50,6 +52,9 @@ class NodeLabels:
                 if k.startswith(names.WEIGHTS_NODE_PREFIX) and k not in used
             }
         for name, key in found & self._suspects:
-            await self._objects.label_node(name, {key: None})
-            log.info("node %s: no endpoint uses %s any more", name, key)
+            try:
+                await self._objects.label_node(name, {key: None})
+                log.info("node %s: no endpoint uses %s any more", name, key)
+            except TorporError as error:
+                log.warning("node %s: %s", name, error.message)
         self._suspects = found

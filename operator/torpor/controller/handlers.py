@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import kopf
 
 from torpor import clock
 from torpor.cluster.connect import Api
+from torpor.controller.audit import Shelf
 from torpor.controller.seen import Key, Seen
 from torpor.controller.workers import Workers
 from torpor.manifests import names
@@ -29,6 +32,26 @@ Take = Callable[[Json, bool], Iterable[Key]]
 """Takes in an object (True: it is gone) and returns the endpoints it concerns."""
 
 
+OURS = f"{names.PART_OF}={names.PART_OF_TORPOR}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind that is watched, and how its objects are taken in; *selector* narrows it on the server's side."""
+
+    group: str
+    version: str
+    plural: str
+    take: Take
+    selector: str = ""
+
+    @property
+    def path(self) -> str:
+        """Return where all objects of the kind are listed."""
+        root = f"/apis/{self.group}" if self.group else "/api"
+        return f"{root}/{self.version}/{self.plural}"
+
+
 class Ears:
     """Carries what kopf hears to `Seen` and the workers."""
 
@@ -38,6 +61,15 @@ class Ears:
         self._seen = seen
         self._workers = workers
         self._pending: set[Key] = set()
+        self._kinds = (
+            Kind(names.GROUP, names.VERSION, names.GPU_CLASSES, self._take_class),
+            Kind("", "v1", "nodes", self._take_node),
+            Kind("", "v1", "pods", self._take_pod, OURS),
+            Kind("apps", "v1", "deployments", self._taker("Deployment"), OURS),
+            Kind("batch", "v1", "jobs", self._taker("Job"), OURS),
+            Kind("", "v1", "serviceaccounts", self._taker("ServiceAccount"), OURS),
+            Kind(names.GROUP, names.VERSION, names.ENDPOINTS, self._take_endpoint),
+        )
         self.listed = asyncio.Event()
         """Set once every kind has been listed to its end."""
 
@@ -45,20 +77,28 @@ class Ears:
         """Return the handlers for `kopf.operator`."""
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self.log_in)
-        watched: list[tuple[str, str, str, Take]] = [
-            (names.GROUP, names.VERSION, names.GPU_CLASSES, self._take_class),
-            ("", "v1", "nodes", self._take_node),
-            ("", "v1", "pods", self._take_pod),
-            ("apps", "v1", "deployments", self._taker("Deployment")),
-            ("batch", "v1", "jobs", self._taker("Job")),
-            ("", "v1", "serviceaccounts", self._taker("ServiceAccount")),
-            (names.GROUP, names.VERSION, names.ENDPOINTS, self._take_endpoint),
-        ]
-        for group, version, plural, take in watched:
-            listed, heard = self._handlers(take)
-            kopf.index(group, version, plural, id=f"listed-{plural}", registry=registry)(listed)
-            kopf.on.event(group, version, plural, id=f"hear-{plural}", registry=registry)(heard)
+        for kind in self._kinds:
+            listed, heard = self._handlers(kind.take)
+            where = (kind.group, kind.version, kind.plural)
+            kopf.index(*where, id=f"listed-{kind.plural}", registry=registry)(listed)
+            kopf.on.event(*where, id=f"hear-{kind.plural}", registry=registry)(heard)
         return registry
+
+    def shelves(self) -> list[Shelf]:
+        """Return what the audit compares with the cluster."""
+        return [
+            Shelf(
+                kind.path, kind.selector, partial(self._seen.known, kind.plural), self._losing(kind)
+            )
+            for kind in self._kinds
+        ]
+
+    def _losing(self, kind: Kind) -> Callable[[Json], None]:
+        def gone(obj: Json) -> None:
+            for key in set(kind.take(obj, True)) & self._seen.endpoints.keys():
+                self._workers.touch(key)
+
+        return gone
 
     def _handlers(self, take: Take) -> tuple[Any, Any]:
         async def listed(body: kopf.Body, **_: Any) -> None:
@@ -121,9 +161,8 @@ class Ears:
 
 def settings(operator: kopf.OperatorSettings) -> None:
     """Narrow what kopf watches on the server's side and keep it from writing anything."""
-    ours = f"{names.PART_OF}={names.PART_OF_TORPOR}"
     for plural in ("pods", "jobs", "serviceaccounts", "deployments"):
-        operator.watching.label_selectors[plural] = ours
+        operator.watching.label_selectors[plural] = OURS
     operator.watching.server_timeout = 60
     operator.watching.client_timeout = 75
     operator.scanning.disabled = True

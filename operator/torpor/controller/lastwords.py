@@ -48,7 +48,7 @@ def _crashed(pod: PodSeen) -> bool:
         pod.gone_ms is None
         and pod.first_ready_ms is None
         and pod.fault is not None
-        and pod.fault.reason == Reason.ENGINE_CRASHED
+        and Reason.of(pod.fault.reason) is Reason.ENGINE_CRASHED
     )
 
 

@@ -9,12 +9,9 @@ from pydantic import ValidationError
 
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.gpuclass import GPUClass
-from torpor.cluster.podtimes import epoch_ms as ms
-from torpor.controller.faults import termination_message
 from torpor.domain.money import micro
 from torpor.domain.observation import Workload
 from torpor.domain.placement import GPUClassView, NodeView, PlacementSpec, Rejected
-from torpor.domain.prewarming import JobKind, JobSeen, JobState
 from torpor.domain.scaling import ScalingSpec
 from torpor.manifests import names
 
@@ -100,69 +97,20 @@ def workload_of(deployment: Json | None) -> Workload:
     if deployment is None:
         return Workload()
     metadata = deployment["metadata"]
-    template = deployment["spec"]["template"]["metadata"].get("labels") or {}
+    about = deployment["spec"]["template"].get("metadata") or {}
+    labels, notes = about.get("labels") or {}, about.get("annotations") or {}
     return Workload(
         exists=True,
         replicas=int(deployment["spec"].get("replicas") or 0),
         resource_version=metadata["resourceVersion"],
-        template_hash=template.get(names.TEMPLATE_HASH, ""),
+        template_hash=labels.get(names.TEMPLATE_HASH, ""),
+        served_names=notes.get(names.SERVED_NAMES, ""),
+        pods_refused=_refused(deployment),
     )
 
 
-def jobs_seen(jobs: Iterable[Json], pods: Iterable[Json]) -> tuple[JobSeen, ...]:
-    """Return the prewarm Jobs with what their pods left behind."""
-    by_job: dict[str, Json] = {}
-    for pod in pods:
-        for owner in pod["metadata"].get("ownerReferences") or ():
-            by_job[owner["uid"]] = pod
-    return tuple(_job_seen(job, by_job.get(job["metadata"]["uid"])) for job in jobs)
-
-
-def _job_seen(job: Json, pod: Json | None) -> JobSeen:
-    notes = job["metadata"].get("annotations") or {}
-    status = job.get("status") or {}
-    ended = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
-    container: Json = next(iter((pod or {}).get("status", {}).get("containerStatuses") or ()), {})
-    left = termination_message(container)
-    stuck = _stuck(container)
-    state = JobState.RUNNING
-    if "Complete" in ended:
-        state = JobState.SUCCEEDED
-    elif "Failed" in ended or stuck:
-        state = JobState.FAILED
-    finished = ended.get("Complete") or ended.get("Failed") or {}
-    began = ms((pod or job)["metadata"].get("creationTimestamp")) or 0
-    return JobSeen(
-        kind=JobKind(notes.get(names.PREWARM_KIND, JobKind.CHECK)),
-        spec=notes.get(names.WEIGHTS_SPEC, ""),
-        state=state,
-        attempt=int(notes.get(names.ATTEMPT, "1")),
-        node=notes.get(names.PREWARM_NODE, ""),
-        hash=str(left.get("hash") or notes.get(names.WEIGHTS_HASH, "")),
-        bytes=int(left.get("bytes") or 0),
-        files=int(left.get("files") or 0),
-        verified=str(left.get("verified") or ""),
-        bytes_per_second=int(left.get("bytesPerSecond") or 0),
-        finished_ms=ms(finished.get("lastTransitionTime")) or began,
-        reason=stuck[0] if stuck else str(left.get("reason") or "WeightsInternal"),
-        message=stuck[1] if stuck else str(left.get("message") or _unsaid(finished)),
-        retryable=bool(left.get("retryable", True)),
-    )
-
-
-def _stuck(container: Json) -> tuple[str, str] | None:
-    """A container that the kubelet cannot even create: the Secret is missing, or torpor's own image is."""
-    waiting = (container.get("state") or {}).get("waiting") or {}
-    why, said = waiting.get("reason", ""), str(waiting.get("message") or "")
-    if why == "CreateContainerConfigError":
-        return "WeightsSecretNotFound", f"the credentials cannot be read: {said}"
-    if why in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
-        return (
-            "ImagePullFailed",
-            f"torpor's own image {container.get('image')} cannot be pulled: {said or why}",
-        )
-    return None
-
-
-def _unsaid(finished: Json) -> str:
-    return str(finished.get("message") or "the prewarm pod ended without saying why")
+def _refused(deployment: Json) -> str:
+    for condition in (deployment.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return str(condition.get("message") or condition.get("reason"))
+    return ""

@@ -21,6 +21,7 @@ from torpor.cluster.connect import Api, connect
 from torpor.cluster.lease import Lease, Lost
 from torpor.cluster.objects import Objects
 from torpor.controller import handlers, health
+from torpor.controller.audit import Audit
 from torpor.controller.children import Children
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
@@ -107,7 +108,7 @@ async def _act(
     )
     reconciler = Reconciler(tools)
     metrics.watch(seen)
-    ears = Ears(seen, workers, api)
+    ears, labels = Ears(seen, workers, api), NodeLabels(seen, objects)
     state.listed = ears.listed
     operator = kopf.OperatorSettings()
     handlers.settings(operator)
@@ -115,7 +116,8 @@ async def _act(
     jobs: dict[str, asyncio.Task[Any]] = {
         "lease": asyncio.create_task(lease.hold()),
         "demand": asyncio.create_task(demand.run()),
-        "labels": asyncio.create_task(NodeLabels(seen, objects).run(ears.listed)),
+        "audit": asyncio.create_task(Audit(api, ears.shelves()).run(ears.listed)),
+        "labels": asyncio.create_task(labels.run(ears.listed)),
         "kopf": asyncio.create_task(
             kopf.operator(
                 registry=ears.registry(),
@@ -134,6 +136,8 @@ async def _act(
     stopping.set()
     await workers.stop()
     if jobs["stop"] in done:
+        if ears.listed.is_set():
+            await labels.sweep_at_once()
         # Nothing acts any more: the next candidate need not wait for kopf's last words.
         jobs["lease"].cancel()
         await asyncio.gather(jobs["lease"], return_exceptions=True)

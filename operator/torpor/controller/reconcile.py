@@ -17,26 +17,25 @@ from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.status import EndpointStatus
 from torpor.cluster.objects import Conflict, Missing, Objects
 from torpor.controller import observe
-from torpor.controller.children import Children, Wanted
+from torpor.controller.children import Children
 from torpor.controller.composing import Picture, compose_status, invalid_status
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
+from torpor.controller.jobs import jobs_seen
 from torpor.controller.lastwords import explained
 from torpor.controller.seen import Key, Seen
+from torpor.controller.wanting import children_wanted, held_back
 from torpor.controller.writing import matters, patch_between, post_events
 from torpor.domain import failing, prewarming
 from torpor.domain.leaving import SHORTEST_GRACE_SECONDS, with_nothing_to_finish
 from torpor.domain.observation import Fault, Workload
 from torpor.domain.placement import Placement, place
-from torpor.domain.prewarming import JobKind, WeightsPlan
 from torpor.domain.remembering import epoch_ms, failure_of, weights_fault_of, weights_of
 from torpor.domain.scaling import Decision, decide
 from torpor.errors import Stalled
 from torpor.manifests import names
-from torpor.manifests.engine import engine_template
 from torpor.manifests.setting import Installation
-from torpor.manifests.weights import prewarm_job, weights_digest
-from torpor.manifests.workload import deployment, first_deployment, owner_reference, service_account
+from torpor.manifests.weights import weights_digest
 
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -45,6 +44,8 @@ STATUS_MS = 2_000
 """Pause between two status writes that only move figures, for few endpoints; it grows with their number."""
 WRITES_PER_SECOND = 5
 SLOWEST_STATUS_MS = 30_000
+REFUSED_MS = 30_000
+"""How soon to try again what the API server refused, or whose name was taken: no event tells when that heals."""
 SAID_FIRST = frozenset({Reason.FAILED, Reason.SUSPENDED})
 """Taken down while requests may wait: the status says why before `replicas` is 0, or a gateway would wake it again."""
 
@@ -95,7 +96,15 @@ class Reconciler:
         for pod in with_nothing_to_finish(picture.pods, picture.demand):
             await self._t.objects.hurry_pod(key[0], pod.name, pod.uid, SHORTEST_GRACE_SECONDS)
         due = await self._write(obj, self._compose(endpoint, picture, decision))
-        times = (decision.look_again_ms, picture.plan.look_again_ms, picture.retry_at_ms, due)
+        refused = clock.now_ms() + REFUSED_MS if picture.refused else None
+        times = (
+            decision.look_again_ms,
+            picture.plan.look_again_ms,
+            picture.retry_at_ms,
+            picture.stalls_ms,
+            refused,
+            due,
+        )
         return min((at for at in times if at is not None), default=None)
 
     def _compose(
@@ -114,7 +123,7 @@ class Reconciler:
         known, digest = weights_of(endpoint.status.weights), weights_digest(endpoint)
         if failure is not None and failure != failed:
             known = prewarming.after_failed_wake(known, failure.reason)
-        jobs = observe.jobs_seen(seen.jobs(key), seen.pods_of(key, names.COMPONENT_PREWARM))
+        jobs = jobs_seen(seen.jobs(key), seen.pods_of(key, names.COMPONENT_PREWARM), now_ms)
         listed = prewarming.plan(digest, known, jobs, (), frozenset(), now_ms).weights
         classes, unread = observe.class_views(seen.classes.values())
         nodes = [observe.node_view(obj) for obj in seen.nodes.values()]
@@ -134,6 +143,7 @@ class Reconciler:
             plan=plan,
             pods=pods,
             failure=failure,
+            stalls_ms=min((j.stalls_ms for j in jobs if j.stalls_ms is not None), default=None),
             engine_fault=failing.fault_of(failure, now_ms),
             demand=self._t.demand.demand(key),
             workload=self._workload(key),
@@ -160,49 +170,18 @@ class Reconciler:
 
     async def _settle(self, key: Key, endpoint: InferenceEndpoint, picture: Picture) -> Picture:
         """Write the children; note why the API server refused one, or whose name is taken."""
-        wanted = self._wanted(endpoint, picture.plan, picture.placement)
-        held_back, refused = self._held_back(endpoint, picture, wanted), None
+        refused, held = None, False
         try:
-            await self._t.children.settle(key, wanted, held_back)
+            wanted = children_wanted(
+                endpoint, picture.plan, picture.placement, self._t.installation
+            )
+            held = held_back(endpoint, picture, wanted)
+            await self._t.children.settle(key, wanted, held)
         except Missing:
             log.info("%s/%s: its namespace is going away", *key)
         except Stalled as error:
             refused = Fault(error.reason, error.message, retryable=False)
-        return replace(picture, refused=refused, held_back=held_back, workload=self._workload(key))
-
-    def _wanted(
-        self, endpoint: InferenceEndpoint, plan: WeightsPlan, placement: Placement
-    ) -> Wanted:
-        install, owner = self._t.installation, owner_reference(endpoint)
-        jobs = tuple(
-            prewarm_job(
-                endpoint,
-                install,
-                job,
-                plan.weights.hash if job.kind is JobKind.FETCH else "",
-                owner,
-            )
-            for job in plan.jobs
-        )
-        account = service_account(endpoint)
-        if not plan.weights.hash or placement.gpu_class is None:
-            return Wanted(account, jobs)
-        template = engine_template(
-            endpoint, placement, plan.weights.hash, plan.weights.bytes, install
-        )
-        return Wanted(
-            account, jobs, first_deployment(endpoint, template), deployment(endpoint, template)
-        )
-
-    def _held_back(self, endpoint: InferenceEndpoint, picture: Picture, wanted: Wanted) -> bool:
-        """Whether the running template is kept although the spec has moved on: never while nothing works."""
-        if wanted.deployment is None or endpoint.spec.scaling.rollout == "immediate":
-            return False
-        hash_wanted = wanted.deployment["spec"]["template"]["metadata"]["labels"][
-            names.TEMPLATE_HASH
-        ]
-        behind = picture.workload.template_hash != hash_wanted
-        return behind and picture.workload.replicas > 0 and any(pod.ready for pod in picture.pods)
+        return replace(picture, refused=refused, held_back=held, workload=self._workload(key))
 
     async def _scale(
         self, key: Key, endpoint: InferenceEndpoint, picture: Picture, decision: Decision

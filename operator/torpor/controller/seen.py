@@ -7,10 +7,11 @@ flap), and a pod that is gone is remembered for ten minutes, so that its bill ca
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
-from torpor.cluster.podtimes import PodTimes, read_times
+from torpor.cluster.podtimes import PodTimes, epoch_ms, read_times
 from torpor.controller.pods import merged, pod_seen
 from torpor.domain.observation import PodSeen
 from torpor.manifests import names
@@ -20,6 +21,7 @@ Key = tuple[str, str]
 """Namespace and name of an endpoint."""
 
 REMEMBER_GONE_MS = 600_000
+LOST_MS = 60_000
 
 
 class Seen:
@@ -51,9 +53,13 @@ class Seen:
 
     def pods_of(self, key: Key, component: str) -> list[Json]:
         """Return the endpoint's living pods of one component, as objects."""
-        pods = self._pods.get(key, {}).values()
+        uid = self.endpoints.get(key, {}).get("metadata", {}).get("uid")
+        labelled = ((pod, pod["metadata"]["labels"]) for pod in self._pods.get(key, {}).values())
         return [
-            pod for pod in pods if pod["metadata"]["labels"].get(names.COMPONENT_LABEL) == component
+            pod
+            for pod, labels in labelled
+            if labels.get(names.COMPONENT_LABEL) == component
+            and labels.get(names.ENDPOINT_UID_LABEL, uid) == uid
         ]
 
     def engine_pods(self, key: Key, now_ms: int) -> list[PodSeen]:
@@ -119,12 +125,41 @@ class Seen:
         for uid in self._gone.pop(key, {}):
             self._times.pop(uid, None)
 
-    def gateway_pods(self) -> Iterator[Json]:
-        """Return the gateway pods that may hold requests: with an address, and not ended."""
+    def gateway_pods(self, now_ms: int) -> Iterator[Json]:
+        """Return the gateway pods that may hold requests: with an address, not ended, not on a node that died.
+
+        A pod whose node is gone stays Running until somebody deletes the node. A minute after its grace period has run
+        out, on a node that is not Ready, it holds no request that anybody could still be answered.
+        """
         for pod in self.gateways.values():
             status = pod.get("status") or {}
-            if status.get("podIP") and status.get("phase") == "Running":
+            if not status.get("podIP") or status.get("phase") != "Running":
+                continue
+            due = epoch_ms(pod["metadata"].get("deletionTimestamp"))
+            lost = due is not None and now_ms > due + LOST_MS
+            if not (lost and not self._node_ready(pod["spec"].get("nodeName"))):
                 yield pod
+
+    def known(self, plural: str) -> dict[str, Json]:
+        """Return the objects of one kind that are taken for existing, by uid."""
+        flat: dict[str, Iterable[Json]] = {
+            names.ENDPOINTS: self.endpoints.values(),
+            names.GPU_CLASSES: self.classes.values(),
+            "nodes": self.nodes.values(),
+            "deployments": self.deployments.values(),
+            "serviceaccounts": self.accounts.values(),
+            "jobs": (job for shelf in self._jobs.values() for job in shelf.values()),
+            "pods": chain(
+                self.gateways.values(), *(shelf.values() for shelf in self._pods.values())
+            ),
+        }
+        return {obj["metadata"]["uid"]: obj for obj in flat[plural]}
+
+    def _node_ready(self, name: str | None) -> bool:
+        status = self.nodes.get(name or "", {}).get("status") or {}
+        return any(
+            c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()
+        )
 
     def _take_gateway(self, pod: Json, deleted: bool) -> None:
         uid = pod["metadata"]["uid"]

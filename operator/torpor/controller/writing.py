@@ -43,7 +43,18 @@ def matters(before: Json, after: Json) -> bool:
 
 
 def _still(status: Json) -> Json:
-    return {key: value for key, value in status.items() if key not in _MOVING and key != "asOf"}
+    rest = {key: value for key, value in status.items() if key not in _MOVING}
+    return rest | {"conditions": [_settled(c) for c in status.get("conditions") or ()]}
+
+
+def _settled(condition: Json) -> Json:
+    """A condition without what changes with every request: a steady client must not cause a write a request."""
+    calm = {key: value for key, value in condition.items() if key != "lastTransitionTime"}
+    if condition.get("status") == "True":
+        calm.pop("message", None)
+    if condition.get("reason") == Reason.KEEPING_WARM.value:
+        calm["reason"] = Reason.SERVING.value
+    return calm
 
 
 def _edges(status: Json) -> Json:
@@ -64,9 +75,7 @@ async def post_events(
     """Post an Event for each condition among Ready and Awake whose reason changed."""
     for kind in (ConditionType.READY, ConditionType.AWAKE):
         old, new = before.condition(kind.value), after.condition(kind.value)
-        if new is None or (
-            old is not None and (old.status, old.reason) == (new.status, new.reason)
-        ):
+        if new is None or not _notable(old, new):
             continue
         if (
             new.known_reason is Reason.CAN_ANSWER
@@ -76,10 +85,17 @@ async def post_events(
             new = new.model_copy(update={"message": "weights checked; the endpoint will answer"})
         try:
             await objects.create(_event(endpoint, kind, new, who), names.FIELD_MANAGER)
-        except (
-            TorporError
-        ) as error:  # a namespace that is going away takes no Events; the status says it all
+        except TorporError as error:
+            # A namespace that is going away takes no Events; the status says it all.
             log.info("no Event for %s: %s", endpoint["metadata"]["name"], error.message)
+
+
+def _notable(old: Condition | None, new: Condition) -> bool:
+    """Whether people should hear of it: Serving and KeepingWarm take turns with every lull."""
+    if old is None or old.status != new.status:
+        return True
+    quiet = {Reason.SERVING.value, Reason.KEEPING_WARM.value}
+    return old.reason != new.reason and not {old.reason, new.reason} <= quiet
 
 
 def _event(endpoint: Json, kind: ConditionType, condition: Condition, who: str) -> Json:

@@ -154,6 +154,10 @@ class Workload:
     replicas: int = 0
     resource_version: str = ""
     template_hash: str = ""
+    served_names: str = ""
+    """The names that its template's engine answers to, joined by spaces."""
+    pods_refused: str = ""
+    """Why the API server lets none of its pods be made (a quota, Pod Security), if so."""
 
 
 def combined(pods: Iterable[PodSeen], demand: Demand) -> tuple[PodSeen, ...]:

@@ -51,6 +51,8 @@ class JobSeen:
     reason: str = ""
     message: str = ""
     retryable: bool = True
+    stalls_ms: int | None = None
+    """When it will count as failed if it has not started by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def pause_ms(attempt: int) -> int:
 
 def after_failed_wake(known: Weights, reason: str) -> Weights:
     """Return what is still known once a wake failed: weights that changed in the bucket are listed anew."""
-    if reason != Reason.WEIGHTS_CHANGED:
+    if Reason.of(reason) is not Reason.WEIGHTS_CHANGED:
         return known
     return Weights(spec=known.spec, attempt=known.attempt + 1)
 

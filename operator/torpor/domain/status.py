@@ -49,7 +49,7 @@ def conditions(
         *_abnormal(outcome),
     ]
     return tuple(
-        _kept(previous.get(kind.value), kind, status, reason, message, generation, now)
+        kept(previous.get(kind.value), kind, status, reason, message, generation, now)
         for kind, status, reason, message in wanted
     )
 
@@ -162,7 +162,7 @@ def _abnormal(outcome: Outcome) -> list[tuple[ConditionType, ConditionStatus, st
     return []
 
 
-def _kept(
+def kept(
     previous: Condition | None,
     kind: ConditionType,
     status: ConditionStatus,
@@ -171,6 +171,7 @@ def _kept(
     generation: int,
     now: datetime,
 ) -> Condition:
+    """Return a condition whose transition time moves only if its status does."""
     same = previous is not None and previous.status == status
     return Condition(
         type=kind.value,

@@ -49,12 +49,17 @@ def engine_template(
     labels = names.child_labels(endpoint.metadata.name, names.COMPONENT_ENGINE) | {
         names.GPU_CLASS_LABEL: chosen.name,
         names.GPU_COUNT_LABEL: str(placement.gpus),
+        names.ENDPOINT_UID_LABEL: endpoint.metadata.uid,
     }
     ensure = prewarm_container(
         endpoint, installation, names.WEIGHTS_CONTAINER, ["ensure", "--hash", weights_hash]
     )
+    notes = {
+        names.WEIGHTS_HASH: weights_hash,
+        names.SERVED_NAMES: " ".join(endpoint.served_names),
+    }
     own: Json = {
-        "metadata": {"labels": labels, "annotations": {names.WEIGHTS_HASH: weights_hash}},
+        "metadata": {"labels": labels, "annotations": notes},
         "spec": {
             "serviceAccountName": names.account_name(endpoint.metadata.name),
             "automountServiceAccountToken": False,
@@ -139,7 +144,12 @@ def _engine(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [
-            {"name": "torpor-weights", "mountPath": installation.cache_dir, "readOnly": True},
+            {
+                "name": "torpor-weights",
+                "mountPath": model_dir,
+                "subPath": f"models/{weights_hash}",  # this endpoint's weights, not everybody's
+                "readOnly": True,
+            },
             {"name": "shm", "mountPath": "/dev/shm"},
         ],
     }

@@ -12,6 +12,7 @@ from typing import Any
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.domain.prewarming import JobKind, JobWanted
 from torpor.manifests import names
+from torpor.manifests.merge import merge
 from torpor.manifests.setting import Installation
 
 Json = dict[str, Any]
@@ -19,6 +20,13 @@ Json = dict[str, Any]
 _CA_DIR = "/etc/torpor/s3-ca"
 _SECONDS_PER_JOB = 6 * 3600
 _KEEP_FINISHED_SECONDS = 900
+_CREDENTIALS = (
+    ("AWS_ACCESS_KEY_ID", False),
+    ("AWS_SECRET_ACCESS_KEY", False),
+    ("AWS_SESSION_TOKEN", True),
+)
+_FROM_TEMPLATE = ("imagePullSecrets", "tolerations", "priorityClassName")
+"""Parts of the user's template that prewarm pods need as well: to be pulled, admitted and scheduled like the engine."""
 _ON_GPU_NODES: list[Json] = [
     {"key": key, "operator": "Exists", "effect": "NoSchedule"}
     for key in ("nvidia.com/gpu", "amd.com/gpu")
@@ -86,7 +94,7 @@ def prewarm_container(
         },
     }
     if s3.secret_ref is not None:
-        container["envFrom"] = [{"secretRef": {"name": s3.secret_ref.name}}]
+        container["env"] += [_credential(s3.secret_ref.name, *key) for key in _CREDENTIALS]
     return container
 
 
@@ -123,6 +131,8 @@ def prewarm_job(
     }
     if fetch:
         pod["affinity"] = _only_on(wanted.node)
+    theirs = endpoint.spec.template.get("spec") or {}
+    pod = merge(pod, {part: theirs[part] for part in _FROM_TEMPLATE if part in theirs})
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -140,6 +150,12 @@ def prewarm_job(
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }
+
+
+def _credential(secret: str, key: str, optional: bool) -> Json:
+    """One key of the Secret: whatever else lies in it never reaches the environment."""
+    ref: Json = {"name": secret, "key": key} | ({"optional": True} if optional else {})
+    return {"name": key, "valueFrom": {"secretKeyRef": ref}}
 
 
 def _environment(endpoint: InferenceEndpoint, installation: Installation) -> list[Json]:

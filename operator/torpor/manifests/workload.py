@@ -47,6 +47,7 @@ def first_deployment(endpoint: InferenceEndpoint, template: Json) -> Json:
         "metadata": _metadata(endpoint),
         "spec": {
             "replicas": 0,
+            "paused": True,  # woken before it is complete, it must not start this skeleton
             "selector": _selector(endpoint),
             "template": {
                 "metadata": {"labels": _selector(endpoint)["matchLabels"]},
@@ -65,6 +66,7 @@ def deployment(endpoint: InferenceEndpoint, template: Json) -> Json:
         "kind": "Deployment",
         "metadata": _metadata(endpoint),
         "spec": {
+            "paused": False,
             "selector": _selector(endpoint),
             "revisionHistoryLimit": 2,
             "strategy": {

@@ -1,0 +1,105 @@
+"""Prewarm Jobs as the domain sees them: how they stand, and what their pods left in the termination log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torpor.api.conditions import Reason
+from torpor.cluster.podtimes import epoch_ms as ms
+from torpor.controller.faults import termination_message
+from torpor.domain.prewarming import JobKind, JobSeen, JobState
+from torpor.manifests import names
+
+Json = dict[str, Any]
+
+POD_MADE_MS = 30_000
+POD_PLACED_MS = 60_000
+POD_STARTED_MS = 300_000
+"""How long a pod may take to exist, to get a node, and to start there with torpor's image pulled."""
+
+
+def jobs_seen(jobs: Iterable[Json], pods: Iterable[Json], now_ms: int) -> tuple[JobSeen, ...]:
+    """Return the prewarm Jobs with what their pods left behind; one that does not even start has failed."""
+    by_job: dict[str, Json] = {}
+    for pod in pods:
+        for owner in pod["metadata"].get("ownerReferences") or ():
+            by_job[owner["uid"]] = pod
+    return tuple(_job_seen(job, by_job.get(job["metadata"]["uid"]), now_ms) for job in jobs)
+
+
+def _job_seen(job: Json, pod: Json | None, now_ms: int) -> JobSeen:
+    notes = job["metadata"].get("annotations") or {}
+    status = job.get("status") or {}
+    ended = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
+    container: Json = next(iter((pod or {}).get("status", {}).get("containerStatuses") or ()), {})
+    left = termination_message(container)
+    stalled_ms, why = _not_started(job, pod, container)
+    stuck = _stuck(container) or (why if stalled_ms is not None and now_ms >= stalled_ms else None)
+    state = JobState.RUNNING
+    if "Complete" in ended:
+        state = JobState.SUCCEEDED
+    elif "Failed" in ended or stuck:
+        state = JobState.FAILED
+    finished = ended.get("Complete") or ended.get("Failed") or {}
+    began = ms((pod or job)["metadata"].get("creationTimestamp")) or 0
+    return JobSeen(
+        kind=JobKind(notes.get(names.PREWARM_KIND, JobKind.CHECK)),
+        spec=notes.get(names.WEIGHTS_SPEC, ""),
+        state=state,
+        attempt=int(notes.get(names.ATTEMPT, "1")),
+        node=notes.get(names.PREWARM_NODE, ""),
+        hash=str(left.get("hash") or notes.get(names.WEIGHTS_HASH, "")),
+        bytes=int(left.get("bytes") or 0),
+        files=int(left.get("files") or 0),
+        verified=str(left.get("verified") or ""),
+        bytes_per_second=int(left.get("bytesPerSecond") or 0),
+        finished_ms=ms(finished.get("lastTransitionTime")) or began,
+        reason=stuck[0] if stuck else str(left.get("reason") or "WeightsInternal"),
+        message=stuck[1] if stuck else str(left.get("message") or _unsaid(finished)),
+        retryable=bool(left.get("retryable", True)),
+        stalls_ms=stalled_ms if state is JobState.RUNNING else None,
+    )
+
+
+def _stuck(container: Json) -> tuple[str, str] | None:
+    """A container that the kubelet cannot even create: the Secret is missing, or torpor's own image is."""
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    why, said = waiting.get("reason", ""), str(waiting.get("message") or "")
+    if why == "CreateContainerConfigError":
+        return "WeightsSecretNotFound", f"the credentials cannot be read: {said}"
+    if why in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
+        return (
+            "ImagePullFailed",
+            f"torpor's own image {container.get('image')} cannot be pulled: {said or why}",
+        )
+    return None
+
+
+def _not_started(
+    job: Json, pod: Json | None, container: Json
+) -> tuple[int | None, tuple[str, str]]:
+    """Return when a Job that does not start counts as failed, and why; None once its container has started."""
+    name = job["metadata"]["name"]
+    made = ms(((pod or job)["metadata"]).get("creationTimestamp")) or 0
+    if pod is None:
+        words = f"no pod of Job {name} was made for {POD_MADE_MS // 1000} s; a quota or the namespace's Pod Security"
+        return made + POD_MADE_MS, (
+            Reason.DEPLOYMENT_REFUSED,
+            f"{words} may refuse it: kubectl describe job {name}",
+        )
+    state = container.get("state") or {}
+    if "running" in state or "terminated" in state:
+        return None, ("", "")
+    node = (pod.get("spec") or {}).get("nodeName")
+    if node:
+        words = f"node {node} has not started pod {pod['metadata']['name']} for {POD_STARTED_MS // 1000} s"
+        return made + POD_STARTED_MS, (Reason.WEIGHTS_INTERNAL, words)
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    said = next((c.get("message") for c in conditions if c["type"] == "PodScheduled"), None)
+    words = f"no node took the pod that checks or fetches the weights for {POD_PLACED_MS // 1000} s: {said or 'unknown'}"
+    return made + POD_PLACED_MS, (Reason.UNSCHEDULABLE, words)
+
+
+def _unsaid(finished: Json) -> str:
+    return str(finished.get("message") or "the prewarm pod ended without saying why")

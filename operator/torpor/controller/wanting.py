@@ -1,0 +1,78 @@
+"""What the children of an endpoint should be, and whether a running engine is left alone for now."""
+
+from __future__ import annotations
+
+from torpor.api.conditions import Reason
+from torpor.api.endpoint import InferenceEndpoint
+from torpor.controller.children import Wanted
+from torpor.controller.composing import Picture
+from torpor.domain.placement import Placement
+from torpor.domain.prewarming import JobKind, WeightsPlan
+from torpor.domain.scaling import LULL_MS, idle_since
+from torpor.errors import Stalled
+from torpor.manifests import names
+from torpor.manifests.engine import engine_template
+from torpor.manifests.setting import Installation
+from torpor.manifests.weights import prewarm_job
+from torpor.manifests.workload import (
+    deployment,
+    first_deployment,
+    owner_reference,
+    service_account,
+)
+
+
+def children_wanted(
+    endpoint: InferenceEndpoint, plan: WeightsPlan, placement: Placement, install: Installation
+) -> Wanted:
+    """Return the children as they should be; no Deployment while weights or placement are unknown.
+
+    Raises:
+        Stalled: The user's template has a form that no pod template has.
+    """
+    owner, weights = owner_reference(endpoint), plan.weights
+    try:
+        jobs = tuple(
+            prewarm_job(
+                endpoint, install, job, weights.hash if job.kind is JobKind.FETCH else "", owner
+            )
+            for job in plan.jobs
+        )
+        account = service_account(endpoint)
+        if not weights.hash or placement.gpu_class is None:
+            return Wanted(account, jobs)
+        template = engine_template(endpoint, placement, weights.hash, weights.bytes, install)
+        return Wanted(
+            account, jobs, first_deployment(endpoint, template), deployment(endpoint, template)
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        message = f"spec.template is no pod template ({type(error).__name__}: {error}); correct it"
+        raise Stalled(Reason.INVALID_SPEC, message) from error
+
+
+def held_back(endpoint: InferenceEndpoint, picture: Picture, wanted: Wanted) -> bool:
+    """Say whether the running template is kept although the spec has moved on (scaling.rollout: whenIdle).
+
+    1 nothing runs, or nothing works      → no: there is nobody to disturb
+    2 the names it is served by changed   → no: clients already ask by the new ones, and the engine knows the old
+    3 kept warm by minReplicas, and idle  → no: it never sleeps, so this is the moment
+    4 otherwise                           → yes, until it sleeps
+    """
+    if wanted.deployment is None or endpoint.spec.scaling.rollout == "immediate":
+        return False
+    template = wanted.deployment["spec"]["template"]
+    workload = picture.workload
+    if workload.template_hash == template["metadata"]["labels"][names.TEMPLATE_HASH]:
+        return False
+    if workload.replicas == 0 or not any(pod.ready for pod in picture.pods):
+        return False
+    if workload.served_names and workload.served_names != " ".join(endpoint.served_names):
+        return False
+    return not _idle_at_the_floor(endpoint, picture)
+
+
+def _idle_at_the_floor(endpoint: InferenceEndpoint, picture: Picture) -> bool:
+    demand, since = picture.demand, idle_since(picture.view())
+    quiet = demand.known and not demand.in_flight and not demand.waiting
+    at_floor = picture.workload.replicas <= endpoint.spec.scaling.min_replicas
+    return quiet and at_floor and since is not None and picture.now_ms - since >= LULL_MS
