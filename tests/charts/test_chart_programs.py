@@ -98,7 +98,7 @@ def test_the_controller_finds_the_gateways_by_the_labels_the_chart_gives_them(
             name = f"{component}-{namespace}"
             about = {"uid": name, "namespace": namespace, "name": name, "labels": own}
             seen.take_pod({"metadata": about, "status": running}, deleted=False, now_ms=0)
-    assert [pod["metadata"]["name"] for pod in seen.gateway_pods()] == ["gateway-torpor-system"]
+    assert [pod["metadata"]["name"] for pod in seen.gateway_pods(0)] == ["gateway-torpor-system"]
 
 
 def test_the_controller_asks_the_gateways_on_the_port_that_they_open(installed: Rendered) -> None:

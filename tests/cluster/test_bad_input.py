@@ -72,9 +72,8 @@ class Broken:
 
     def engine_pods(self, name: str) -> set[str]:
         """Return the names of all engine pods that there were before the correction."""
-        labels = [
-            (obj["metadata"]["name"], obj["metadata"]["labels"]) for _, _, obj in self.pods.events
-        ]
+        early = [obj for at, _, obj in self.pods.events if at <= self.corrected_at[name]]
+        labels = [(obj["metadata"]["name"], obj["metadata"]["labels"]) for obj in early]
         return {
             pod
             for pod, label in labels

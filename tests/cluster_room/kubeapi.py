@@ -1,11 +1,12 @@
-"""A small API server on a real socket: any object by its path, versions, conflicts, subresources and refusals."""
+"""A small API server on a real socket: any object by its path, lists, versions, conflicts, subresources, refusals."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ Json = dict[str, Any]
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 _SUBRESOURCES = ("scale", "status")
+_COLLECTION = re.compile(r"(/api/v1|/apis/[^/]+/[^/]+)/([a-z]+)")
 
 
 class Asked(NamedTuple):
@@ -28,6 +30,8 @@ class Asked(NamedTuple):
     manager: str
     content_type: str
     body: Json
+    query: Mapping[str, str]
+    accept: str
 
 
 class Refusal(Exception):
@@ -45,7 +49,9 @@ class KubeApi:
         self.refuse: dict[str, tuple[int, str]] = {}
         """`METHOD path` → the status and message that such requests are answered with."""
         self.before: Callable[[Asked], None] = lambda asked: None
-        """Called before a write is carried out: what somebody else does at the worst moment."""
+        """Called before a request is carried out: what somebody else does at the worst moment."""
+        self.logs: dict[str, str] = {}
+        """Path of a pod's log → its text."""
         self.told: Callable[[str, Json], None] = lambda kind, obj: None
         """Called after each change with ADDED, MODIFIED or DELETED and the object."""
         self.silent: asyncio.Event | None = None
@@ -99,6 +105,7 @@ class KubeApi:
         asked = Asked(
             request.method, request.path, request.query.get("fieldManager", ""),
             request.content_type, json.loads(raw) if raw else {},
+            dict(request.query), request.headers.get("Accept", ""),
         )  # fmt: skip
         self.asked.append(asked)
         if self.silent is not None:
@@ -107,8 +114,9 @@ class KubeApi:
             refused = self.refuse.get(f"{asked.method} {asked.path}")
             if refused is not None:
                 raise Refusal(*refused)
-            if asked.method != "GET":
-                self.before(asked)
+            self.before(asked)
+            if asked.path in self.logs:
+                return web.Response(text=self.logs[asked.path])
             status, answer = self._answer(asked)
         except Refusal as refusal:
             answer = {"kind": "Status", "code": refusal.status, "message": str(refusal)}
@@ -121,6 +129,8 @@ class KubeApi:
             if path in self.objects:
                 raise Refusal(409, f'"{asked.body["metadata"]["name"]}" already exists')
             return 201, self.put(path, asked.body)
+        if asked.method == "GET" and (kind := _COLLECTION.fullmatch(asked.path)):
+            return 200, self._list(asked.query, *kind.groups())
         path, _, last = asked.path.rpartition("/")
         subresource = last if last in _SUBRESOURCES else ""
         path = path if subresource else asked.path
@@ -134,6 +144,22 @@ class KubeApi:
         if asked.method == "DELETE":
             return self._delete(path, asked.body)
         return self._change(path, asked, subresource)
+
+    def _list(self, query: Mapping[str, str], root: str, plural: str) -> Json:
+        """All objects of a kind that carry the labels, in pages as the caller wants them."""
+        of_kind = re.compile(f"{re.escape(root)}(/namespaces/[^/]+)?/{plural}/[^/]+")
+        wanted = {pair for pair in query.get("labelSelector", "").split(",") if pair}
+        found = [
+            obj
+            for path, obj in sorted(self.objects.items())
+            if of_kind.fullmatch(path) and wanted <= _pairs(obj)
+        ]
+        first = int(query.get("continue", 0))
+        after = first + int(query.get("limit", len(found) or 1))
+        return {
+            "metadata": {"continue": str(after)} if after < len(found) else {},
+            "items": found[first:after],
+        }
 
     def _delete(self, path: str, options: Json) -> tuple[int, Json]:
         wanted = (options.get("preconditions") or {}).get("uid")
@@ -174,6 +200,10 @@ def merged(old: Any, patch: Any) -> Any:
         else:
             new[key] = merged(new.get(key), value)
     return new
+
+
+def _pairs(obj: Json) -> set[str]:
+    return {f"{key}={value}" for key, value in (obj["metadata"].get("labels") or {}).items()}
 
 
 def _bare(obj: Json) -> Json:

@@ -11,14 +11,14 @@ from torpor.cluster.connect import Api
 from torpor.cluster.objects import Objects
 from torpor.controller.children import Children, Wanted, covers
 from torpor.controller.seen import Seen
-from torpor.errors import Stalled
+from torpor.errors import Stalled, Waiting
 
 Json = dict[str, Any]
 
 
 def child(version: str, kind: str, name: str, **more: Any) -> Json:
     labels = {"torpor.dev/endpoint": "tiny"}
-    owner = {"uid": "uid-ie", "kind": "InferenceEndpoint"}
+    owner = {"uid": "uid-ie", "kind": "InferenceEndpoint", "name": "tiny"}
     metadata = {"name": name, "namespace": "ml", "labels": labels, "ownerReferences": [owner]}
     return {"apiVersion": version, "kind": kind, "metadata": metadata, **more}
 
@@ -148,6 +148,36 @@ async def test_an_object_of_somebody_else_is_told_and_never_touched(
             await nursery.settle()
         assert told.value.reason == "NameConflict"
     assert nursery.kube.objects[path] == stored
+
+
+@pytest.mark.parametrize("left", [FIRST, ACCOUNT_WANTED], ids=lambda obj: str(obj["kind"]))
+@pytest.mark.parametrize("heard", [True, False], ids=["heard of", "not heard of"])
+async def test_what_a_namesake_left_behind_is_waited_out(
+    nursery: Nursery, left: Json, heard: bool
+) -> None:
+    path = DEPLOYMENT if left["kind"] == "Deployment" else ACCOUNT
+    theirs = copy.deepcopy(left)
+    theirs["metadata"]["ownerReferences"][0]["uid"] = "uid-of-the-old-one"
+    if not heard:
+        nursery.kube.told = lambda event, obj: None
+    stored = copy.deepcopy(nursery.kube.put(path, theirs))
+    nursery.kube.told = nursery.hear
+    with pytest.raises(Waiting, match="is on its way out") as told:
+        await nursery.settle()
+    assert 0 < told.value.after.total_seconds() <= 2
+    assert nursery.kube.objects[path] == stored
+    nursery.kube.delete(path)  # Kubernetes collects it
+    await nursery.settle()
+    owner = nursery.kube.objects[path]["metadata"]["ownerReferences"][0]
+    assert owner["uid"] == "uid-ie"
+    assert await nursery.settle() == []
+
+
+async def test_somebody_elses_object_that_is_going_away_is_waited_out(nursery: Nursery) -> None:
+    metadata = {"name": "tiny", "namespace": "ml", "deletionTimestamp": "2026-11-23T21:00:00Z"}
+    nursery.kube.put(DEPLOYMENT, FIRST | {"metadata": metadata})
+    with pytest.raises(Waiting, match="is on its way out"):
+        await nursery.settle()
 
 
 async def test_an_own_object_that_was_not_heard_of_yet_is_taken(nursery: Nursery) -> None:

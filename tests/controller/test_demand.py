@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.controller.stage import until
 from torpor.controller.demand import DemandPoller, report_of
 from torpor.controller.seen import Key, Seen
 from torpor.domain.observation import GatewayReport, Tokens, WakeReport
@@ -70,6 +71,8 @@ class Gateways:
         self.said: dict[str, str | None] = {}
         """Address → the body it answers with; None = 500."""
         self.asked = 0
+        self.held: dict[int, asyncio.Event] = {}
+        """Number of a question → its answer, made up at once, is sent only after this."""
 
     async def open(self) -> None:
         self._runner = web.ServerRunner(
@@ -85,8 +88,11 @@ class Gateways:
         await self.poller.close()
         await self._runner.cleanup()
 
-    def add(self, name: str, ip: str, **demand: Any) -> None:
-        self.said[ip] = json.dumps(SAID | {"endpoints": {"ml/tiny": demand}})
+    def add(
+        self, name: str, ip: str, as_of: int = 5_000, began: int = 1_000, **demand: Any
+    ) -> None:
+        said = {"asOfMs": as_of, "startedAtMs": began, "endpoints": {"ml/tiny": demand}}
+        self.said[ip] = json.dumps(SAID | said)
         self.seen.take_pod(self._pod(name, ip), False, 0)
 
     def remove(self, name: str) -> None:
@@ -101,6 +107,8 @@ class Gateways:
         assert request.path == "/internal/v1/demand"
         self.asked += 1
         body = self.said[request.host.partition(":")[0]]
+        if self.asked in self.held:
+            await self.held[self.asked].wait()
         return web.Response(status=500) if body is None else web.Response(text=body)
 
 
@@ -161,6 +169,64 @@ async def test_a_gateway_that_is_gone_is_dropped_with_its_word(gateways: Gateway
     gateways.add("gw-1", "127.0.0.1")  # a namesake says nothing until it is asked
     assert gateways.poller.demand(KEY).unreachable == ("gw-1",)
     assert gateways.poller.demand(KEY).in_flight == 1
+
+
+async def test_who_asks_within_five_milliseconds_shares_one_question(gateways: Gateways) -> None:
+    gateways.add("gw-1", "127.0.0.1", inFlight=2)
+    await asyncio.gather(*(gateways.poller.ask() for _ in range(100)))
+    assert gateways.asked == 1
+    assert gateways.poller.demand(KEY).in_flight == 2
+    await gateways.poller.ask()
+    assert gateways.asked == 2
+
+
+async def test_who_asks_while_an_answer_is_under_way_gets_a_later_one(gateways: Gateways) -> None:
+    gateways.add("gw-1", "127.0.0.1", inFlight=0)
+    gateways.held[1] = asyncio.Event()
+    first = asyncio.create_task(gateways.poller.ask())
+    await until(lambda: gateways.asked == 1)
+    gateways.add("gw-1", "127.0.0.1", as_of=6_000, inFlight=3)  # came after the first was answered
+    await gateways.poller.ask()
+    assert (gateways.asked, gateways.poller.demand(KEY).in_flight) == (2, 3)
+    gateways.held[1].set()
+    await first
+    assert (
+        gateways.poller.demand(KEY).in_flight == 3
+    )  # the older answer came last and is not believed
+    assert gateways.poller.demand(KEY).known
+
+
+async def test_one_asker_that_gives_up_does_not_end_the_question_of_the_others(
+    gateways: Gateways,
+) -> None:
+    gateways.add("gw-1", "127.0.0.1", inFlight=2)
+    first, second = (asyncio.create_task(gateways.poller.ask()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await second
+    assert gateways.poller.demand(KEY).in_flight == 2
+
+
+@pytest.mark.parametrize(
+    ("as_of", "began", "in_flight"),
+    [(4_000, 1_000, 2), (5_000, 1_000, 0), (6_000, 1_000, 0), (4_000, 1_500, 0)],
+    ids=["older", "as old", "newer", "another process"],
+)
+async def test_of_one_gateway_process_the_latest_word_counts(
+    gateways: Gateways, as_of: int, began: int, in_flight: int
+) -> None:
+    gateways.add("gw-1", "127.0.0.1", as_of=5_000, inFlight=2)
+    await gateways.poller.ask()
+    gateways.add("gw-1", "127.0.0.1", as_of, began, inFlight=0)
+    await gateways.poller.ask()
+    assert gateways.poller.demand(KEY).in_flight == in_flight
+
+
+def test_what_a_gateway_says_of_a_namesake_is_not_about_this_endpoint() -> None:
+    said = SAID["endpoints"]["ml/tiny"]
+    for uid, in_flight in (("mine", 2), (None, 2), ("old", 0)):
+        about = SAID | {"endpoints": {"ml/tiny": said | {"uid": uid}}}
+        assert report_of("gw-1", about, "ml/tiny", "mine").in_flight == in_flight
 
 
 async def test_an_endpoint_is_touched_when_its_demand_changes_and_only_then(

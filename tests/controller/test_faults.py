@@ -57,6 +57,22 @@ def test_a_secret_that_is_missing_is_named() -> None:
     assert 'secret "s3-key" not found' in found.message
 
 
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        (
+            "CreateContainerConfigError",
+            "failed to sync secret cache: timed out waiting for the condition",
+        ),
+        ("CreateContainerError", "context deadline exceeded"),
+    ],
+)
+def test_what_the_kubelet_tries_again_by_itself_is_no_fault(reason: str, message: str) -> None:
+    state = waiting(reason, message)
+    assert fault(container("engine", state)) is None
+    assert fault(container("engine", states.WAITING), init=container("weights", state)) is None
+
+
 def test_a_config_error_of_the_engine_is_the_engines() -> None:
     state = waiting("CreateContainerConfigError", 'configmap "x" not found')
     found = fault(container("engine", state))

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from tests.controller.podstates import at, stamp
 from tests.controller.stage import gpu_class, node
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.controller import observe
 from torpor.domain.observation import Workload
-from torpor.domain.prewarming import JobKind, JobState
 from torpor.domain.scaling import ScalingSpec
 from torpor.manifests import names
 
@@ -93,83 +90,30 @@ def test_a_deployment_is_read_with_the_version_it_was_seen_at() -> None:
     assert observe.workload_of(None) == Workload()
 
 
-def job(*conditions: Json) -> Json:
-    notes = {
-        names.PREWARM_KIND: "fetch",
-        names.WEIGHTS_SPEC: "digest",
-        names.ATTEMPT: "3",
-        names.PREWARM_NODE: "node-1",
-        names.WEIGHTS_HASH: "asked",
+def test_a_deployment_says_which_names_its_engine_answers_to() -> None:
+    notes = {names.SERVED_NAMES: "llama big"}
+    deployment = {
+        "metadata": {"resourceVersion": "7"},
+        "spec": {"template": {"metadata": {"annotations": notes}}},
     }
-    metadata = {"uid": "j1", "annotations": notes, "creationTimestamp": stamp("21:00:00")}
-    return {"metadata": metadata, "status": {"conditions": list(conditions)}}
-
-
-def pod(state: Json) -> Json:
-    return {
-        "metadata": {"ownerReferences": [{"uid": "j1"}], "creationTimestamp": stamp("21:00:01")},
-        "status": {"containerStatuses": [{"name": "weights", "image": "t:1", "state": state}]},
-    }
-
-
-def done(kind: str, **more: str) -> Json:
-    return {"type": kind, "status": "True", "lastTransitionTime": stamp("21:05:00"), **more}
-
-
-def left(**words: Any) -> Json:
-    return {"terminated": {"message": json.dumps(words)}}
-
-
-def test_a_job_that_runs_is_told_by_its_notes() -> None:
-    (seen,) = observe.jobs_seen([job()], [pod({"running": {}})])
-    assert (seen.kind, seen.state, seen.spec) == (JobKind.FETCH, JobState.RUNNING, "digest")
-    assert (seen.attempt, seen.node, seen.hash) == (3, "node-1", "asked")
-
-
-def test_a_job_that_succeeded_is_told_by_its_pods_last_words() -> None:
-    words = left(hash="h", bytes=16, files=3, verified="crc64nvme", bytesPerSecond=7)
-    (seen,) = observe.jobs_seen([job(done("Complete"))], [pod(words)])
-    assert (seen.state, seen.hash, seen.bytes, seen.files) == (JobState.SUCCEEDED, "h", 16, 3)
-    assert (seen.verified, seen.bytes_per_second) == ("crc64nvme", 7)
-    assert seen.finished_ms == at("21:05:00")
-
-
-def test_a_job_that_failed_says_why_and_whether_to_try_again() -> None:
-    words = left(reason="WeightsAccessDenied", message="wrong key", retryable=False)
-    (seen,) = observe.jobs_seen([job(done("Failed"))], [pod(words)])
-    assert seen.state is JobState.FAILED
-    assert (seen.reason, seen.message, seen.retryable) == (
-        "WeightsAccessDenied",
-        "wrong key",
-        False,
-    )
-
-
-def test_a_job_whose_pod_is_gone_says_what_the_job_says() -> None:
-    failed = done("Failed", message="Job was active longer than specified deadline")
-    (seen,) = observe.jobs_seen([job(failed)], [])
-    assert (seen.state, seen.reason) == (JobState.FAILED, "WeightsInternal")
-    assert seen.message == "Job was active longer than specified deadline"
-    (mute,) = observe.jobs_seen([job(done("Failed"))], [])
-    assert mute.message
+    assert observe.workload_of(deployment).served_names == "llama big"
 
 
 @pytest.mark.parametrize(
-    ("why", "reason"),
+    ("condition", "refused"),
     [
-        ("CreateContainerConfigError", "WeightsSecretNotFound"),
-        ("ImagePullBackOff", "ImagePullFailed"),
-        ("ErrImageNeverPull", "ImagePullFailed"),
+        ({"status": "True", "message": "exceeded quota: gpus"}, "exceeded quota: gpus"),
+        ({"status": "True", "reason": "FailedCreate"}, "FailedCreate"),
+        ({"status": "False", "message": "over"}, ""),
+        ({"type": "Progressing", "status": "True", "message": "new"}, ""),
     ],
+    ids=["message", "reason alone", "over", "another"],
 )
-def test_a_pod_that_can_never_start_fails_its_job_at_once(why: str, reason: str) -> None:
-    said = {"waiting": {"reason": why, "message": 'secret "s3" not found'}}
-    (seen,) = observe.jobs_seen([job()], [pod(said)])
-    assert (seen.state, seen.reason) == (JobState.FAILED, reason)
-    assert 'secret "s3" not found' in seen.message
-    assert seen.finished_ms == at("21:00:01")  # its pause counts from the pod's creation
-
-
-def test_a_condition_that_is_not_true_says_nothing() -> None:
-    (seen,) = observe.jobs_seen([job(done("Failed") | {"status": "False"})], [])
-    assert seen.state is JobState.RUNNING
+def test_a_deployment_says_why_no_pod_of_it_may_be_made(condition: Json, refused: str) -> None:
+    conditions = [{"type": "ReplicaFailure"} | condition]
+    deployment = {
+        "metadata": {"resourceVersion": "7"},
+        "spec": {"template": {}},
+        "status": {"conditions": conditions},
+    }
+    assert observe.workload_of(deployment).pods_refused == refused

@@ -6,7 +6,7 @@ import pytest
 
 from tests.controller import podstates as states
 from tests.controller.podstates import at
-from torpor.controller.seen import REMEMBER_GONE_MS, Seen
+from torpor.controller.seen import LOST_MS, REMEMBER_GONE_MS, Seen
 from torpor.manifests import names
 
 Json = dict[str, Any]
@@ -71,23 +71,92 @@ def test_gateways_are_those_of_torpors_own_namespace(seen: Seen) -> None:
     mine, foreign = gateway("a"), gateway("b", "somebody")
     for pod in (mine, foreign):
         assert seen.take_pod(pod, False, NOW) is None
-    assert list(seen.gateway_pods()) == [mine]
+    assert list(seen.gateway_pods(NOW)) == [mine]
     seen.take_pod(foreign, True, NOW)
     seen.take_pod(mine, True, NOW)
-    assert list(seen.gateway_pods()) == []
+    assert list(seen.gateway_pods(NOW)) == []
 
 
 @pytest.mark.parametrize("status", [{"podIP": None}, {"phase": "Failed"}, {"phase": "Pending"}])
 def test_a_gateway_that_cannot_hold_requests_is_not_asked(seen: Seen, status: Json) -> None:
     seen.take_pod(gateway("a", **status), False, NOW)
-    assert list(seen.gateway_pods()) == []
+    assert list(seen.gateway_pods(NOW)) == []
 
 
 def test_a_gateway_that_drains_is_still_asked(seen: Seen) -> None:
     leaving = gateway("a")
     leaving["metadata"]["deletionTimestamp"] = "2026-11-23T21:30:00Z"
     seen.take_pod(leaving, False, NOW)
-    assert list(seen.gateway_pods()) == [leaving]
+    assert list(seen.gateway_pods(NOW)) == [leaving]
+
+
+def leaving_gateway(node: str | None = "node-1") -> Json:
+    leaving = gateway("a")
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-23T21:30:00Z"
+    leaving["spec"] = {"nodeName": node} if node else {}
+    return leaving
+
+
+DUE = at("21:30:00")
+"""When the grace of that gateway has run out."""
+
+
+@pytest.mark.parametrize(
+    ("status", "asked_for_ever"),
+    [("True", True), ("False", False), ("Unknown", False), (None, False)],
+    ids=["ready", "not ready", "silent", "no node"],
+)
+def test_a_gateway_past_its_end_is_asked_only_where_its_node_still_works(
+    seen: Seen, status: str | None, asked_for_ever: bool
+) -> None:
+    if status is not None:
+        conditions = [{"type": "Ready", "status": status}]
+        seen.nodes["node-1"] = {"status": {"conditions": conditions}}
+    leaving = leaving_gateway()
+    seen.take_pod(leaving, False, NOW)
+    assert list(seen.gateway_pods(DUE + LOST_MS)) == [leaving]
+    assert (list(seen.gateway_pods(DUE + LOST_MS + 1)) == [leaving]) is asked_for_ever
+
+
+def test_a_gateway_nobody_has_told_to_end_is_asked_also_on_a_dead_node(seen: Seen) -> None:
+    # Its node may come back with the requests it holds.
+    alive = gateway("a") | {"spec": {"nodeName": "node-1"}}
+    seen.take_pod(alive, False, NOW)
+    assert list(seen.gateway_pods(DUE + 10 * LOST_MS)) == [alive]
+
+
+def test_pods_of_a_namesake_are_told_by_its_uid(seen: Seen) -> None:
+    seen.endpoints[KEY]["metadata"]["uid"] = "new"
+    for name, owner in (("p-old", "old"), ("p-new", "new"), ("p-unlabelled", None)):
+        labels = dict(states.READY["metadata"]["labels"])
+        labels |= {names.ENDPOINT_UID_LABEL: owner} if owner else {}
+        seen.take_pod(
+            states.pod({"phase": "Running"}, uid=name, name=name, labels=labels), False, NOW
+        )
+    found = {pod.name for pod in seen.engine_pods(KEY, NOW)}
+    assert found == {"p-new", "p-unlabelled"}  # those made before the label was are not lost
+
+
+def test_what_is_known_is_told_by_uid(seen: Seen) -> None:
+    seen.endpoints[KEY]["metadata"]["uid"] = "e"
+    seen.nodes["n"] = {"metadata": {"name": "n", "uid": "node"}}
+    seen.classes["c"] = {"metadata": {"name": "c", "uid": "class"}}
+    seen.take_pod(gateway("gw"), False, NOW)
+    seen.take_pod(states.READY, False, NOW)
+    for kind, name in (("Deployment", "tiny"), ("ServiceAccount", "tiny-engine"), ("Job", "j")):
+        seen.take_child(kind, child(kind, name, kind), False)
+    known = {plural: set(seen.known(plural)) for plural in (
+        "inferenceendpoints", "gpuclasses", "nodes", "pods", "deployments", "serviceaccounts", "jobs",
+    )}  # fmt: skip
+    assert known == {
+        "inferenceendpoints": {"e"},
+        "gpuclasses": {"class"},
+        "nodes": {"node"},
+        "pods": {"gw", "pod-1"},
+        "deployments": {"Deployment"},
+        "serviceaccounts": {"ServiceAccount"},
+        "jobs": {"Job"},
+    }
 
 
 def child(kind: str, name: str, uid: str = "u") -> Json:

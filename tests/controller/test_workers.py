@@ -3,26 +3,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
+from tests.controller.stage import until
 from torpor import clock
 from torpor.controller.seen import Key
 from torpor.controller.workers import Workers
 from torpor.errors import Stalled, Waiting
 
 ONE, TWO = ("ml", "one"), ("ml", "two")
-
-
-async def until(true: Callable[[], Any], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        await asyncio.sleep(0.002)
 
 
 class Passes:

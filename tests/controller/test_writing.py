@@ -86,7 +86,7 @@ def test_what_time_alone_moves_does_not_matter(after: Json) -> None:
     [
         changed("replicas", to=2),
         changed("conditions", 0, "reason", to="Idle"),
-        changed("conditions", 0, "message", to="other"),
+        changed("conditions", 0, "status", to="False"),
         changed("failure", to={"reason": "X"}),
         changed("cost", "live", 0, "firstReadyMs", to=2),
         changed("cost", "live", 0, "deletedMs", to=3),
@@ -97,7 +97,7 @@ def test_what_time_alone_moves_does_not_matter(after: Json) -> None:
         changed("cost", "rows", to=[*STATUS["cost"]["rows"], {"priceId": "q"}]),
         changed("cost", "perHour", to="0"),
     ],
-    ids=["replicas", "reason", "message", "failure", "ready", "deleted", "finished", "came", "left",
+    ids=["replicas", "reason", "condition", "failure", "ready", "deleted", "finished", "came", "left",
          "booked", "price", "rate"],
 )  # fmt: skip
 def test_every_edge_matters(after: Json) -> None:
@@ -108,3 +108,49 @@ def test_every_edge_matters(after: Json) -> None:
 
 def test_a_first_status_matters() -> None:
     assert matters({}, STATUS)
+
+
+def condition(kind: str, status: str, reason: str, message: str = "m", since: str = "") -> Json:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": since,
+    }
+
+
+SERVING = condition("Awake", "True", "Serving", "answers requests")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "written"),
+    [
+        pytest.param(SERVING, SERVING | {"message": "3 requests"}, False, id="words of a True"),
+        pytest.param(SERVING, SERVING | {"reason": "KeepingWarm"}, False, id="a lull"),
+        pytest.param(SERVING, SERVING | {"lastTransitionTime": "x"}, False, id="when"),
+        pytest.param(SERVING, SERVING | {"reason": "Idle"}, True, id="another reason"),
+        pytest.param(SERVING, SERVING | {"status": "False"}, True, id="another status"),
+        pytest.param(SERVING, SERVING | {"observedGeneration": 2}, True, id="another generation"),
+        pytest.param(
+            condition("Ready", "False", "EngineCrashed", "a"),
+            condition("Ready", "False", "EngineCrashed", "b"), True, id="words of a False",
+        ),
+        pytest.param(
+            condition("Awake", "Unknown", "Pending", "no GPU in zone a"),
+            condition("Awake", "Unknown", "Pending", "no GPU at all"), True, id="words of an Unknown",
+        ),
+    ],
+)  # fmt: skip
+def test_of_conditions_what_a_steady_client_moves_does_not_matter(
+    before: Json, after: Json, written: bool
+) -> None:
+    was, now = (STATUS | {"conditions": [one]} for one in (before, after))
+    assert matters(was, now) is written
+    assert matters(now, was) is written
+
+
+def test_a_condition_more_or_less_matters() -> None:
+    more = STATUS | {"conditions": [*STATUS["conditions"], SERVING]}
+    assert matters(STATUS, more)
+    assert matters(more, STATUS)

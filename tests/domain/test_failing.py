@@ -10,6 +10,7 @@ from torpor.domain.failing import (
     LONGEST_PAUSE_MS,
     Failure,
     assess,
+    capacity_limit_ms,
     fault_of,
     pause_ms,
 )
@@ -116,6 +117,31 @@ def test_a_pod_without_a_node_fails_after_three_minutes_and_says_what_the_schedu
     assert failure.message == (
         "no node took it for 180 s (limit 180 s): Insufficient nvidia.com/gpu"
     )
+
+
+@pytest.mark.parametrize(
+    ("pods", "now", "limit"),
+    [
+        pytest.param((), NOW, None, id="no pods"),
+        pytest.param((POD, READY), NOW, None, id="all have a node"),
+        pytest.param((HOMELESS,), NOW, NOW + 180_000, id="three minutes after it was made"),
+        pytest.param(
+            (HOMELESS, replace(HOMELESS, uid="o", created_ms=NOW - 7)), NOW, NOW + 179_993,
+            id="the oldest first",
+        ),
+        pytest.param(
+            (HOMELESS, replace(HOMELESS, uid="o", created_ms=NOW - 7)), NOW + 179_993,
+            NOW + 180_000, id="one that has been reached is no instant to wait for",
+        ),
+        pytest.param((HOMELESS,), NOW + 180_000, None, id="never an instant that has passed"),
+        pytest.param((replace(HOMELESS, deleted_ms=NOW),), NOW, None, id="leaving"),
+        pytest.param((replace(HOMELESS, gone_ms=NOW),), NOW, None, id="gone"),
+    ],
+)  # fmt: skip
+def test_when_the_next_pod_without_a_node_counts_as_failed(
+    pods: tuple[PodSeen, ...], now: int, limit: int | None
+) -> None:
+    assert capacity_limit_ms(pods, now) == limit
 
 
 def test_another_replica_that_is_ready_outweighs_one_without_a_node() -> None:

@@ -9,6 +9,7 @@ from tests.domain.scaling_views import (
     LEAVING,
     LONG_AGO,
     NOW,
+    PENDING,
     READY,
     SPEC,
     STARTING,
@@ -16,6 +17,7 @@ from tests.domain.scaling_views import (
     view,
 )
 from torpor.api.conditions import Reason
+from torpor.domain.failing import CAPACITY_TIMEOUT_MS, assess
 from torpor.domain.scaling import LULL_MS, decide, idle_since
 
 
@@ -46,6 +48,17 @@ def test_the_idle_clock_starts_at_the_latest_sign_of_life(
 def test_the_clock_begins_anew_with_the_newest_replica() -> None:
     newest = replace(READY, uid="new", first_ready_ms=NOW - 1_000)
     assert idle_since(view(2, READY, newest, demand=LONG_AGO)) == NOW - 1_000
+
+
+def test_a_second_replica_that_comes_up_when_nobody_asks_any_more_starts_the_clock_anew() -> None:
+    second = replace(STARTING, uid="new")
+    asked = view(2, READY, second, demand=gateways(waiting=1, last=NOW - 10 * AFTER))
+    assert decide(SPEC, asked, NOW).replicas is None
+    answered = view(2, READY, second, demand=gateways(last=NOW))
+    assert decide(SPEC, answered, NOW).deadline_ms == NOW + AFTER
+    up = replace(second, first_ready_ms=NOW + 1_000, ready=True)
+    both = view(2, READY, up, demand=gateways(last=NOW))
+    assert decide(SPEC, both, NOW + 1_000).deadline_ms == NOW + 1_000 + AFTER
 
 
 def test_pods_that_leave_or_are_gone_do_not_run_the_clock() -> None:
@@ -80,6 +93,18 @@ def test_at_the_floor_it_looks_again_when_the_lull_ends_and_has_no_deadline() ->
     spec = replace(SPEC, min_replicas=1)
     decision = decide(spec, view(1, READY, demand=gateways(last=NOW)), NOW)
     assert (decision.look_again_ms, decision.deadline_ms) == (NOW + LULL_MS, None)
+
+
+def test_a_replica_without_a_gpu_is_looked_at_again_when_the_limit_of_the_oldest_is_reached() -> (
+    None
+):
+    older = replace(PENDING, created_ms=NOW - 100_000)
+    newer = replace(PENDING, uid="new", created_ms=NOW - 1_000)
+    seen = view(2, newer, older, demand=gateways(waiting=1))
+    limit = older.created_ms + CAPACITY_TIMEOUT_MS
+    assert decide(SPEC, seen, NOW).look_again_ms == limit
+    assert assess(None, seen.pods, 1, limit - 1) is None
+    assert assess(None, seen.pods, 1, limit) is not None
 
 
 def test_unknown_demand_is_looked_at_again_each_second() -> None:

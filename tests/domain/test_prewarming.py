@@ -12,6 +12,7 @@ from torpor.domain.prewarming import (
     JobWanted,
     Weights,
     WeightsPlan,
+    after_failed_wake,
     pause_ms,
     plan,
     still_wrong,
@@ -29,8 +30,8 @@ DENIED = replace(
     CHECK, state=JobState.FAILED, finished_ms=NOW, reason="WeightsAccessDenied",
     message="the secret key is wrong", retryable=False,
 )  # fmt: skip
-FETCH = JobSeen(JobKind.FETCH, SPEC, JobState.RUNNING, node="node-1")
-FETCHED = replace(FETCH, state=JobState.SUCCEEDED, hash=HASH, verified="crc64nvme")
+FETCH = JobSeen(JobKind.FETCH, SPEC, JobState.RUNNING, node="node-1", hash=HASH)
+FETCHED = replace(FETCH, state=JobState.SUCCEEDED, verified="crc64nvme")
 FULL = replace(
     FETCH, state=JobState.FAILED, finished_ms=NOW, reason="WeightsTooLarge",
     message="16 GB do not fit into 9 GB",
@@ -151,13 +152,87 @@ def test_one_nodes_failure_does_not_stop_the_others_download() -> None:
     assert (found.fault, found.look_again_ms) == (TOO_LARGE, None)
 
 
-def test_one_nodes_failure_does_not_stop_the_endpoint_where_another_has_the_weights() -> None:
-    done = on("node-2", FETCHED)
-    found = planned(LISTED, FULL, done)
-    assert (found.fault, found.hindrance) == (None, TOO_LARGE)
-    assert (found.newly_ready, found.look_again_ms) == (("node-2",), NOW + 5_000)
-    labelled = planned(LISTED, FULL, labelled=frozenset({"node-2"}), now=NOW + 5_000)
-    assert (labelled.fault, labelled.hindrance, labelled.jobs) == (None, TOO_LARGE, check(2))
+@pytest.mark.parametrize("done", [(), (on("node-2", FETCHED),)])
+def test_where_one_node_has_the_weights_the_one_that_failed_fetches_again_and_nothing_is_forgotten(
+    done: tuple[JobSeen, ...],
+) -> None:
+    jobs, labelled = (FULL, *done), NONE if done else frozenset({"node-2"})
+    there = fetches("node-2") if done else ()
+    during = planned(LISTED, *jobs, labelled=labelled, now=NOW + 4_999)
+    assert (during.fault, during.hindrance) == (None, TOO_LARGE)
+    assert (during.jobs, during.look_again_ms) == (fetches("node-1") + there, NOW + 5_000)
+    after = planned(LISTED, *jobs, labelled=labelled, now=NOW + 5_000)
+    assert (after.fault, after.hindrance, after.nodes_ready) == (None, TOO_LARGE, ("node-2",))
+    assert after.jobs == (*fetches("node-1"), *there, *fetches("node-1", attempt=2))
+    assert replace(after.weights, verified="") == LISTED
+    assert after.look_again_ms is None
+
+
+def test_what_a_node_lacks_is_said_until_its_next_try_has_ended() -> None:
+    there = frozenset({"node-2"})
+    second = replace(FETCH, attempt=2)
+    running = planned(LISTED, FULL, second, labelled=there, now=NOW + 60_000)
+    assert (running.weights, running.hindrance) == (LISTED, TOO_LARGE)
+    assert running.jobs == (*fetches("node-1"), *fetches("node-1", attempt=2))
+    unreachable = replace(FULL, attempt=2, reason="WeightsUnreachable", message="no answer")
+    failed = planned(LISTED, FULL, unreachable, labelled=there, now=NOW + 9_999)
+    assert (failed.weights, failed.fault) == (LISTED, None)
+    assert failed.hindrance == Fault("WeightsUnreachable", "no answer")
+    assert failed.jobs == fetches("node-1", attempt=2), "the older witness has said its part"
+    assert failed.look_again_ms == NOW + 10_000
+    third = planned(LISTED, unreachable, labelled=there, now=NOW + 10_000)
+    assert third.jobs == (*fetches("node-1", attempt=2), *fetches("node-1", attempt=3))
+    done = planned(LISTED, FULL, replace(FETCHED, attempt=2), labelled=there)
+    assert (done.hindrance, done.newly_ready) == (None, ("node-1",))
+    assert done.jobs == fetches("node-1", attempt=2)
+
+
+def test_nodes_that_failed_try_again_each_in_its_own_time_beside_one_that_is_fetching() -> None:
+    later = replace(on("node-2", FULL), attempt=3, finished_ms=NOW + 1_000, message="9 GB free")
+    jobs, nodes = (FULL, later, on("node-3", FETCH)), ("node-1", "node-2", "node-3", "node-4")
+    found = planned(LISTED, *jobs, nodes=nodes, labelled=frozenset({"node-4"}), now=NOW + 5_000)
+    again = fetches("node-1", attempt=2)
+    there = (*fetches("node-1"), *fetches("node-2", attempt=3), *fetches("node-3"))
+    assert found.jobs == there + again
+    assert found.look_again_ms == NOW + 21_000
+    assert found.hindrance == Fault("WeightsTooLarge", "9 GB free"), "the latest word"
+
+
+def test_only_a_bucket_that_changed_has_what_nodes_hold_listed_again() -> None:
+    changed = replace(FULL, attempt=4, reason="WeightsChanged", message="it is another now")
+    there = frozenset({"node-2"})
+    during = planned(LISTED, changed, labelled=there, now=NOW + 39_999)
+    assert (during.weights, during.jobs) == (LISTED, fetches("node-1", attempt=4))
+    assert (during.hindrance, during.fault) == (Fault("WeightsChanged", "it is another now"), None)
+    assert during.look_again_ms == NOW + 40_000
+    after = planned(LISTED, changed, labelled=there, now=NOW + 40_000)
+    assert (after.weights, after.jobs) == (replace(FRESH, attempt=5), check(5))
+    nodes = ("node-1", "node-2", "node-3")
+    other = replace(on("node-3", FULL), finished_ms=NOW + 7)
+    either = planned(LISTED, changed, other, nodes=nodes, labelled=there, now=NOW + 40_000)
+    assert either.jobs == check(5), "whatever else failed later"
+    third = on("node-3", FETCH)
+    busy = planned(LISTED, changed, third, nodes=nodes, labelled=there, now=NOW + 10**6)
+    assert (busy.weights, busy.look_again_ms) == (LISTED, None)
+
+
+def test_when_the_last_node_with_the_weights_goes_all_begins_anew_above_every_attempt() -> None:
+    sixth = replace(FULL, attempt=6)
+    found = planned(LISTED, sixth, nodes=("node-1",), now=NOW + 60_000)
+    assert (found.fault, found.jobs) == (TOO_LARGE, check(7))
+    assert found.weights == replace(FRESH, attempt=7)
+
+
+def test_a_wake_that_found_the_bucket_changed_is_followed_by_a_check_whatever_nodes_fetch() -> None:
+    known = after_failed_wake(LISTED, "WeightsChanged")
+    for fetch in (replace(FULL, attempt=5), replace(FETCH, attempt=5)):
+        found = planned(known, fetch, labelled=frozenset({"node-2"}))
+        assert (found.jobs, found.fault) == (check(5), None)
+        assert found.weights == replace(FRESH, attempt=5)
+    checked = replace(CHECKED, hash=OTHER, attempt=5)
+    anew = planned(replace(FRESH, attempt=5), checked, replace(FULL, attempt=5))
+    assert (anew.fault, anew.weights.hash, anew.jobs) == (None, OTHER, fetches(*NODES, attempt=5))
+    assert after_failed_wake(LISTED, "EngineCrashed") == LISTED
 
 
 def test_a_job_that_failed_on_a_node_that_has_the_weights_all_the_same_does_not_matter() -> None:
@@ -197,10 +272,13 @@ def test_labels_of_the_old_hash_do_not_count_for_a_new_listing() -> None:
     assert (found.weights.hash, found.jobs) == (OTHER, fetches(*NODES, attempt=2))
 
 
-def test_a_node_that_fetched_something_else_than_was_listed_has_it_checked_again() -> None:
-    found = planned(LISTED, replace(FETCHED, hash=OTHER), on("node-2", FETCHED))
-    assert (found.jobs, found.weights) == (check(2), replace(FRESH, attempt=2))
-    assert found.newly_ready == ()
+def test_the_fetch_of_another_listing_says_nothing_about_this_one() -> None:
+    others = (replace(FETCHED, hash=OTHER), replace(on("node-2", FULL), hash=OTHER))
+    found = planned(LISTED, *others)
+    assert (found.jobs, found.weights, found.nodes_ready) == (fetches(*NODES), LISTED, ())
+    assert (found.fault, found.hindrance) == (None, None)
+    newer = planned(LISTED, *(replace(job, attempt=2) for job in others))
+    assert (newer.jobs, newer.weights) == (check(2), replace(FRESH, attempt=2))
 
 
 def test_what_was_wrong_stands_while_it_is_checked_again_and_no_longer() -> None:
@@ -213,5 +291,5 @@ def test_what_was_wrong_stands_while_it_is_checked_again_and_no_longer() -> None
     assert still_wrong(healed, before).fault is None
     other = planned(FRESH, CHECK)
     assert still_wrong(other, before).fault is None, "another source has not been judged yet"
-    failed = planned(FRESH, FULL)
+    failed = planned(LISTED, FULL)
     assert still_wrong(failed, before).fault == TOO_LARGE

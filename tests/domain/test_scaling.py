@@ -18,9 +18,10 @@ from tests.domain.scaling_views import (
     view,
 )
 from torpor.api.conditions import Reason
-from torpor.domain.observation import Demand, GatewayReport, Workload
+from torpor.domain.observation import Demand, Fault, GatewayReport, Workload
 from torpor.domain.scaling import ScalingSpec, ScalingView, decide
 
+CRASHING = replace(STARTING, uid="f", restarts=7, fault=Fault(Reason.ENGINE_CRASHED, "code 1"))
 CHAIN = [
     # what speaks, spec, view, reason, replicas, the message's beginning
     pytest.param(
@@ -133,12 +134,43 @@ CHAIN = [
         "waits for a GPU: 0/3 nodes: Insufficient nvidia.com/gpu", id="pending",
     ),
     pytest.param(
-        SPEC, view(2, READY, PENDING, demand=LONG_AGO), Reason.SERVING, None,
-        "1 of 2 replicas are ready", id="one of two is pending: the idle clock stands still",
+        SPEC, view(3, READY, replace(READY, uid="e"), PENDING, demand=LONG_AGO), Reason.IDLE, 0,
+        "no request for 120 s", id="one that finds no GPU does not keep two idle ones awake",
     ),
     pytest.param(
-        SPEC, view(1, READY, replace(STARTING, uid="new"), demand=LONG_AGO), Reason.SERVING, None,
-        "1 of 1", id="rolling: the idle clock stands still",
+        SPEC, view(3, READY, replace(READY, uid="e"), CRASHING, demand=JUST_BEFORE),
+        Reason.KEEPING_WARM, None, "idle, kept warm for 120 s",
+        id="one that crashes again and again does not stop the idle clock of the others",
+    ),
+    pytest.param(
+        SPEC, view(1, READY, replace(STARTING, uid="new"), demand=LONG_AGO), Reason.IDLE, 0,
+        "no request for 120 s", id="a rollout that nobody asks of goes to sleep as well",
+    ),
+    pytest.param(
+        SPEC, view(2, READY, PENDING, demand=gateways(waiting=1, last=NOW - 10**6)), Reason.SERVING,
+        None, "1 of 2 replicas are ready", id="one of two is pending, and somebody waits",
+    ),
+    pytest.param(
+        SPEC, view(2, READY, STARTING, demand=gateways(in_flight=1, last=NOW - 10**6)),
+        Reason.SERVING, None, "1 of 2", id="one of two is starting, and somebody is answered",
+    ),
+    pytest.param(
+        SPEC, view(2, READY, demand=gateways(waiting=1, last=NOW - 10**6)), Reason.SERVING, None,
+        "1 of 2", id="the second is on its way for one who waits, and has no pod yet",
+    ),
+    pytest.param(
+        SPEC, view(2, READY, PENDING, demand=replace(LONG_AGO, unreachable=("gw-3",))),
+        Reason.SERVING, None, "gateway gw-3 does not answer",
+        id="one of two is pending, and nobody knows whether the other is idle",
+    ),
+    pytest.param(
+        SPEC, view(2, STARTING, PENDING, demand=LONG_AGO), Reason.PENDING, None, "waits for a GPU",
+        id="while none is ready, one that starts holds, whoever asks",
+    ),
+    pytest.param(
+        replace(SPEC, min_replicas=2), view(2, READY, PENDING, demand=LONG_AGO),
+        Reason.KEEPING_WARM, None, "minReplicas keeps 2 warm; 1 of 2 replicas are ready",
+        id="the floor is kept, and says what is missing",
     ),
     pytest.param(
         SPEC, view(1, replace(READY, ready=False), demand=LONG_AGO), Reason.WARMING_UP, None,

@@ -30,6 +30,8 @@ class Engine:
         """If set, answers wait for it (before their headers)."""
         self.between: asyncio.Event | None = None
         """If set, streams wait for it after their first chunk."""
+        self.first = FIXED_CHUNKS[0]
+        """The first chunk of a stream."""
         self.status = 200
         self.error: bytes | None = None
         self.break_after: int | None = None
@@ -89,7 +91,7 @@ class Engine:
         if not asked.get("stream"):
             usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
             return web.json_response({"model": asked.get("model"), "usage": usage})
-        chunks = list(FIXED_CHUNKS)
+        chunks = [self.first, *FIXED_CHUNKS[1:]]
         if (asked.get("stream_options") or {}).get("include_usage"):
             chunks.append(USAGE_CHUNK)
         chunks.append(DONE)

@@ -85,10 +85,11 @@ def test_strange_stream_options_are_left_to_the_engine() -> None:
     assert write_body(ask, "m") == body
 
 
-def entry(key: str, *names: str, keys: tuple[str, ...] = ()) -> Entry:
+def entry(key: str, *names: str, keys: tuple[str, ...] = (), born: int = 0, uid: str = "") -> Entry:
     namespace, name = key.split("/")
     digests = tuple(hashlib.sha256(k.encode()).digest() for k in keys)
-    return Entry(namespace, name, key, 1, 0, names or (name,), digests, Terms(key), 1.0, 1.0)
+    known = names or (name,)
+    return Entry(namespace, name, uid or key, 1, born, known, digests, Terms(key), 1.0, 1.0)
 
 
 def directory(*entries: Entry) -> Directory:
@@ -112,16 +113,73 @@ def test_a_bare_name_means_the_one_endpoint_that_has_it() -> None:
     assert means(found, "none") == 404
 
 
-def test_a_name_of_several_is_ambiguous_until_a_key_decides() -> None:
+def test_a_bare_name_of_several_is_the_oldest_ones_unless_a_key_decides() -> None:
     found = directory(
-        entry("a/m"), entry("b/m"), entry("c/m", keys=("c1",)), entry("d/m", keys=("d1",))
+        entry("a/m", born=9),
+        entry("b/m", born=3),
+        entry("c/m", born=5, keys=("c1",)),
+        entry("d/m", born=4, keys=("d1", "both")),
+        entry("e/m", born=7, keys=("both",)),
     )
-    assert means(found, "m") == 400
-    assert means(found, "b/m") == "b/m"
+    assert means(found, "m") == "b/m"
+    assert means(found, "a/m") == "a/m"
     assert means(found, "m", "c1") == "c/m"
+    assert means(found, "m", "both") == "d/m"
     assert means(found, "c/m") == 401
     assert means(found, "c/m", "d1") == 401
-    assert means(found, "m", "nobody's") == 400
+    assert means(found, "m", "nobody's") == "b/m"
+
+
+def test_of_endpoints_made_in_the_same_second_the_smaller_uid_is_first() -> None:
+    assert means(directory(entry("a/m", uid="2"), entry("b/m", uid="1")), "m") == "b/m"
+    assert means(directory(entry("a/m", uid="1"), entry("b/m", uid="2")), "m") == "a/m"
+
+
+def test_a_later_open_namesake_does_not_unlock_the_name_of_a_keyed_one() -> None:
+    found = directory(entry("late/m", born=2), entry("first/m", born=1, keys=("right",)))
+    assert means(found, "m") == 401
+    assert means(found, "m", "wrong") == 401
+    assert means(found, "m", "right") == "first/m"
+    assert means(found, "late/m") == "late/m"
+    refusal = found.resolve("m", None)
+    assert isinstance(refusal, Refusal)
+    assert "late/m" in refusal.message
+    assert "first" not in refusal.message
+    assert [name for name, _ in found.listing(None)] == ["late/m"]
+
+
+def test_an_endpoint_that_is_made_again_is_the_youngest() -> None:
+    found = directory(entry("a/m", born=1), entry("b/m", born=2))
+    found.put(entry("a/m", born=3, uid="new"))
+    assert means(found, "m") == "b/m"
+    found.drop("b/m")
+    assert means(found, "m") == "a/m"
+
+
+def test_who_may_use_nothing_at_all_is_known_without_a_name() -> None:
+    def welcome(key: str | None) -> bool:
+        return found.welcomes(read_digest(f"Bearer {key}" if key else None))
+
+    found = directory()
+    assert welcome(None)  # nothing is known yet: a model that is not there is 404 or 503
+    found.put(entry("a/m", keys=("a1", "both")))
+    found.put(entry("b/m", keys=("both",)))
+    assert [welcome(key) for key in (None, "x", "a1", "both")] == [False, False, True, True]
+    found.put(entry("c/m"))
+    assert welcome(None)
+    found.put(entry("c/m", keys=("c1",)))
+    assert [welcome(key) for key in (None, "c1")] == [False, True]
+    found.put(entry("a/m", keys=("a2",)))
+    assert [welcome(key) for key in ("a1", "a2", "both")] == [False, True, True]
+    found.drop("b/m")
+    assert not welcome("both")
+
+
+def test_an_alias_that_spells_out_its_own_namespace_comes_and_goes() -> None:
+    found = directory(entry("a/m", "a/big", "big"))
+    assert means(found, "a/big") == "a/m"
+    found.drop("a/m")
+    assert means(found, "a/big") == 404
 
 
 def test_no_alias_stands_in_front_of_a_qualified_name() -> None:

@@ -129,7 +129,7 @@ async def test_the_list_has_only_what_the_key_may_use_and_wakes_nothing(world: W
     world.sleeping("twin", "c", access=locked("shop"))
     await world.lists("open-one")
     _, answer = await world.get("/v1/models", key="shop")
-    assert [m["id"] for m in answer["data"]] == ["a/twin", "c/twin", "open-one", "big"]
+    assert [m["id"] for m in answer["data"]] == ["twin", "c/twin", "open-one", "big"]
     assert answer["data"][0]["owned_by"] == "a"
     assert answer["data"][0]["created"] == 1767323045
     _, answer = await world.get("/v1/models", key="other")

@@ -27,6 +27,13 @@ async def test_a_refused_connection_parks_the_request_again(world: World) -> Non
     assert len(engine.requests) == 1
 
 
+async def test_a_request_that_comes_back_waits_no_longer_than_any_other(world: World) -> None:
+    engine = await world.awake(queue={"maxWait": "1s"})
+    await engine.stop()
+    status, answer, _ = await asyncio.wait_for(world.ask(), 4)
+    assert (status, answer["error"]["code"]) == (504, "wait_timeout")
+
+
 async def test_a_refused_connection_goes_to_another_pod(world: World) -> None:
     engine = await world.awake()
     other = await world.engine()
@@ -97,6 +104,27 @@ async def test_a_client_that_leaves_ends_its_request_at_the_engine(world: World)
     while demand["inFlight"]:
         demand = await world.demand()
     assert demand["pods"]["pod-1"]["inFlight"] == 0
+
+
+@pytest.mark.parametrize("left", [True, False], ids=["client leaves", "engine breaks"])
+async def test_what_was_used_until_an_answer_ends_early_counts(world: World, left: bool) -> None:
+    engine = await world.awake()
+    engine.first = b'data: {"choices":[{}],"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\n'
+    engine.between = asyncio.Event()
+    engine.break_after = 1
+    body = {"model": "llama", "stream": True}
+    async with world.http.post(world.url(), json=body) as response:
+        assert await response.content.readline() == engine.first[:-1]
+        if left:
+            response.close()
+        else:
+            engine.between.set()
+            assert b"engine_broke" in await response.content.read()
+    demand: dict[str, Any] = {"inFlight": 1}
+    while demand["inFlight"]:
+        demand = await world.demand()
+    assert demand["tokens"] == {"prompt": 7, "completion": 2}
+    assert demand["requests"]["failed"] == (0 if left else 1)
 
 
 async def test_a_large_body_comes_through_with_expect_100(world: World) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.gateway.apiserver import DEPLOYMENTS, PODS
+from tests.gateway.apiserver import PODS
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import READY, World, until
 
@@ -67,8 +67,7 @@ async def test_several_gateways_race_harmlessly(make_world: MakeWorld) -> None:
     world = await make_world(gateways=3)
     world.sleeping()
     for number in range(3):
-        await until(lambda: world.api.objects[DEPLOYMENTS])
-        await world.internal("/healthz", number)
+        await world.lists("llama", gateway=number)
     world.api.patch_gate = asyncio.Event()
     asked = [world.asking(gateway=number) for number in range(3)]
     await until(lambda: len(world.api.patches) == 3)
@@ -87,6 +86,16 @@ async def test_a_write_that_fails_is_tried_again(world: World) -> None:
     asked = world.asking()
     await until(lambda: world.api.replicas(KEY) == 1)
     assert len(world.api.patches) == 3
+    world.pod(await world.engine("llama"))
+    assert (await asked)[0] == 200
+
+
+async def test_a_token_that_is_being_rotated_refuses_nobody(world: World) -> None:
+    world.sleeping()
+    await world.lists("llama")
+    world.api.patch_answers = [401]
+    asked = world.asking()
+    await until(lambda: world.api.replicas(KEY) == 1)
     world.pod(await world.engine("llama"))
     assert (await asked)[0] == 200
 

@@ -83,7 +83,12 @@ class World:
     # The cluster
 
     def endpoint(
-        self, name: str = "llama", namespace: str = "shop", ready: Json | None = READY, **spec: Any
+        self,
+        name: str = "llama",
+        namespace: str = "shop",
+        ready: Json | None = READY,
+        uid: str | None = None,
+        **spec: Any,
     ) -> None:
         """Write an InferenceEndpoint; a change of its spec counts its generation up."""
         spec = {"model": {"source": "s3://models/x/"}} | spec
@@ -98,7 +103,7 @@ class World:
                 "metadata": {
                     "name": name,
                     "namespace": namespace,
-                    "uid": f"uid-{namespace}-{name}",
+                    "uid": uid or f"uid-{namespace}-{name}",
                     "generation": generation,
                     "creationTimestamp": "2026-01-02T03:04:05Z",
                 },
@@ -129,6 +134,7 @@ class World:
         name: str = "llama",
         namespace: str = "shop",
         ready: bool = False,
+        owner: str | None = None,
         **metadata: Any,
     ) -> None:
         """An engine pod of an endpoint, running at *engine*."""
@@ -137,6 +143,8 @@ class World:
             "torpor.dev/gpu-class": "l40s",
             "torpor.dev/gpus": "2",
         }
+        if owner is not None:
+            labels["torpor.dev/endpoint-uid"] = owner
         stamp = "2026-01-02T03:04:05Z"
         conditions = [
             {"type": "PodScheduled", "status": "True", "lastTransitionTime": stamp},
@@ -194,9 +202,9 @@ class World:
         """Ask without waiting for the answer."""
         return asyncio.create_task(self.ask(model, **more))
 
-    async def get(self, path: str, key: str | None = None) -> tuple[int, Any]:
+    async def get(self, path: str, key: str | None = None, gateway: int = 0) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        async with self.http.get(self.url(path), headers=headers) as response:
+        async with self.http.get(self.url(path, gateway), headers=headers) as response:
             return response.status, await response.json()
 
     async def internal(self, path: str, gateway: int = 0) -> tuple[int, bytes]:
@@ -223,12 +231,15 @@ class World:
             assert time.monotonic() < deadline, f"{uid} was not seen"
             await asyncio.sleep(0.005)
 
-    async def lists(self, *names: str) -> None:
+    async def lists(self, *names: str, key: str | None = None, gateway: int = 0) -> None:
         """Wait until `/v1/models` has exactly these."""
         deadline = time.monotonic() + 5
-        while (seen := [m["id"] for m in (await self.get("/v1/models"))[1]["data"]]) != [*names]:
+        seen: list[str] | None = None
+        while seen != [*names]:
             assert time.monotonic() < deadline, f"{seen} is listed"
             await asyncio.sleep(0.005)
+            _, answer = await self.get("/v1/models", key, gateway)
+            seen = [model["id"] for model in answer["data"]]
 
     async def synced(self, gateway: Gateway) -> None:
         number = self.gateways.index(gateway)

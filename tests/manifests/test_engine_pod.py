@@ -24,6 +24,12 @@ def test_replicas_are_written_once_and_never_applied() -> None:
     assert "replicas" not in made["deployment"]["spec"]
 
 
+def test_what_a_gateway_wakes_too_early_starts_nothing() -> None:
+    made = objects(endpoint())
+    assert made["first-deployment"]["spec"]["paused"] is True
+    assert made["deployment"]["spec"]["paused"] is False
+
+
 def test_first_and_applied_deployment_select_the_same_pods() -> None:
     made = objects(endpoint())
     first, applied = made["first-deployment"]["spec"], made["deployment"]["spec"]
@@ -101,7 +107,24 @@ def test_the_weights_are_read_only_for_the_engine() -> None:
     pod = template(endpoint())
     mounts = {mount["name"]: mount for mount in engine(pod)["volumeMounts"]}
     assert mounts["torpor-weights"]["readOnly"] is True
-    assert engine(pod)["args"][0] == f"{mounts['torpor-weights']['mountPath']}/models/{HASH}"
+    assert engine(pod)["args"][0] == mounts["torpor-weights"]["mountPath"]
+
+
+def test_the_engine_sees_its_own_weights_and_no_others() -> None:
+    pod = template(endpoint())
+    (mount,) = [m for m in engine(pod)["volumeMounts"] if m["name"] == "torpor-weights"]
+    (volume,) = [v for v in pod["spec"]["volumes"] if v["name"] == "torpor-weights"]
+    cache = volume["hostPath"]["path"]
+    assert f"{cache}/{mount['subPath']}" == mount["mountPath"] == f"{cache}/models/{HASH}"
+
+
+def test_a_pod_says_whose_it_is_and_which_names_it_answers_to() -> None:
+    pod = template(endpoint(model={"name": "llama", "aliases": ["big"]}))
+    assert pod["metadata"]["labels"][names.ENDPOINT_UID_LABEL] == "uid-of-tiny"
+    assert pod["metadata"]["annotations"][names.SERVED_NAMES] == "llama big"
+    args = engine(pod)["args"]
+    served = args[args.index("--served-model-name") + 1 : args.index("--host")]
+    assert served == ["llama", "big"]
 
 
 def test_an_unplaced_endpoint_has_no_pod() -> None:

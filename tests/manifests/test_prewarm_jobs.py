@@ -75,3 +75,50 @@ def test_a_check_never_goes_to_a_node_that_is_not_ready() -> None:
     check = prewarm_job(of, INSTALLATION, JobWanted(JobKind.CHECK, 1), "", owner_reference(of))
     tolerated = check["spec"]["template"]["spec"]["tolerations"]
     assert all(toleration.get("key", "").endswith("/gpu") for toleration in tolerated)
+
+
+def test_of_the_secret_only_the_three_keys_reach_the_pod() -> None:
+    of = endpoint(model={"s3": {"secretRef": {"name": "s3"}}})
+    for wanted in (FETCH, JobWanted(JobKind.CHECK, 1)):
+        made = prewarm_job(of, INSTALLATION, wanted, HASH, owner_reference(of))
+        (container,) = made["spec"]["template"]["spec"]["containers"]
+        refs = {
+            e["name"]: e["valueFrom"]["secretKeyRef"] for e in container["env"] if "valueFrom" in e
+        }
+        assert {ref["name"] for ref in refs.values()} == {"s3"}
+        assert {name: ref.get("optional", False) for name, ref in refs.items()} == {
+            "AWS_ACCESS_KEY_ID": False,
+            "AWS_SECRET_ACCESS_KEY": False,
+            "AWS_SESSION_TOKEN": True,
+        }
+        assert all(name == ref["key"] for name, ref in refs.items())
+        assert "envFrom" not in container
+
+
+def test_without_a_secret_nothing_is_read_from_one() -> None:
+    of = endpoint()
+    assert "secretKeyRef" not in str(
+        prewarm_job(of, INSTALLATION, FETCH, HASH, owner_reference(of))
+    )
+
+
+def test_what_the_engine_needs_to_be_let_in_the_prewarm_pods_get_too() -> None:
+    theirs = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "priorityClassName": "high",
+        "tolerations": [{"key": "team", "operator": "Exists"}],
+        "nodeSelector": {"zone": "a"},
+        "containers": [{"name": "sidecar", "image": "x"}],
+    }
+    bare, of = endpoint(), endpoint(template={"spec": theirs})
+    for wanted in (FETCH, JobWanted(JobKind.CHECK, 1)):
+        before = prewarm_job(bare, INSTALLATION, wanted, HASH, owner_reference(bare))
+        after = prewarm_job(of, INSTALLATION, wanted, HASH, owner_reference(of))
+        old, new = (job["spec"]["template"]["spec"] for job in (before, after))
+        assert new["imagePullSecrets"] == theirs["imagePullSecrets"]
+        assert new["priorityClassName"] == "high"
+        assert new["tolerations"] == [*old["tolerations"], *theirs["tolerations"]]
+        added = {"imagePullSecrets", "priorityClassName", "tolerations"}
+        assert {k: v for k, v in new.items() if k not in added} == {
+            k: v for k, v in old.items() if k not in added
+        }

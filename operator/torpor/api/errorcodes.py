@@ -29,12 +29,10 @@ class ErrorCode(StrEnum):
         "The body is no JSON object.")
     INVALID_MULTIPART = ("invalid_multipart", 400,
         "The body is a form without a boundary.")
-    MODEL_AMBIGUOUS = ("model_ambiguous", 400,
-        "Several endpoints serve that name: ask for namespace/name, which the message lists.")
     MODEL_MISSING = ("model_missing", 400,
         "The body names no model.")
     INVALID_API_KEY = ("invalid_api_key", 401,
-        "The endpoint has keys and the request carries none of them.")
+        "The endpoint has keys and the request carries none of them, or every endpoint has keys and it carries none.")
     MODEL_NOT_FOUND = ("model_not_found", 404,
         "No endpoint serves a model of that name. One that sleeps is never answered so.")
     UNKNOWN_URL = ("unknown_url", 404,
@@ -46,7 +44,7 @@ class ErrorCode(StrEnum):
     BODY_TOO_LARGE = ("body_too_large", 413,
         "The body is larger than the gateway takes.")
     GATEWAY_FULL = ("gateway_full", 429,
-        "The waiting requests of all endpoints together fill the gateway.")
+        "The bodies being read and the waiting requests of all endpoints together fill the gateway.")
     QUEUE_FULL = ("queue_full", 429,
         "As many requests or bytes wait for the endpoint as spec.queue allows.")
     INTERNAL_ERROR = ("internal_error", 500,

@@ -15,7 +15,8 @@ from torpor.domain.waitroom import WriteOutcome, Written
 from torpor.manifests.names import WAKE_MANAGER
 
 _OUTCOMES = {
-    401: WriteOutcome.DENIED,
+    # 401 is not among them: a token that is being rotated or an API server that is starting passes;
+    # it is tried again.
     403: WriteOutcome.DENIED,
     404: WriteOutcome.MISSING,
     409: WriteOutcome.RACE_LOST,

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 PERIOD_SECONDS = 60.0
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 _NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_PAGE = 500
+PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,20 @@ class Shelf:
 class Audit:
     """Compares what is known with what is there."""
 
-    def __init__(self, api: Api, shelves: list[Shelf]) -> None:
-        """List through *api*."""
+    def __init__(
+        self, api: Api, shelves: list[Shelf], period: float = PERIOD_SECONDS, page: int = PAGE
+    ) -> None:
+        """List through *api*, *page* names at a time, with *period* seconds between two audits."""
         self._api = api
         self._shelves = shelves
+        self._period = period
+        self._page = page
 
     async def run(self, listed: asyncio.Event) -> None:
         """Audit until cancelled, once *listed* says that kopf's first listing is through."""
         await listed.wait()
         while True:
-            await asyncio.sleep(PERIOD_SECONDS)
+            await asyncio.sleep(self._period)
             for shelf in self._shelves:
                 try:
                     await self.audit(shelf)
@@ -72,7 +76,11 @@ class Audit:
         uids: set[str] = set()
         token = ""
         while True:
-            query = [("limit", str(_PAGE)), ("labelSelector", shelf.selector), ("continue", token)]
+            query = [
+                ("limit", str(self._page)),
+                ("labelSelector", shelf.selector),
+                ("continue", token),
+            ]
             response = await self._api.send(
                 "GET",
                 shelf.path,

@@ -66,10 +66,13 @@ class Children:
                 self._seen.deployments[key] = applied
 
     def _ours(self, wanted: Json, current: Json | None) -> Json | None:
-        """Return *current* if it belongs to the same endpoint; what a namesake left behind is not there for us."""
+        """Return *current* if it belongs to the same endpoint; what a namesake left behind is not there for us.
+
+        An orphan with torpor's labels is ours too: somebody took its owner away, and applying puts it back.
+        """
         uid = wanted["metadata"]["ownerReferences"][0]["uid"]
         owners = (current or {}).get("metadata", {}).get("ownerReferences") or ()
-        return current if any(ref.get("uid") == uid for ref in owners) else None
+        return current if not owners or any(ref.get("uid") == uid for ref in owners) else None
 
     async def _owned(self, first: Json) -> Json:
         """Create the object, or return the one that is there if it is the same endpoint's.

@@ -17,6 +17,9 @@ Json = dict[str, Any]
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
+_PASSING = ("failed to sync", "context deadline exceeded", "failed to reserve container name")
+"""What the kubelet says of a container that it could not create *yet*: its cache of Secrets was not filled in time
+(seen when the last pod with that Secret ends as the next one starts), or containerd was slow. It tries again."""
 _MEMORY = (
     "out of memory",
     "no available memory for the cache blocks",
@@ -51,6 +54,11 @@ def termination_message(container: Json) -> Json:
     return {}
 
 
+def is_passing(said: str) -> bool:
+    """Return whether the kubelet's words tell of a delay that it gets over by itself."""
+    return any(words in said for words in _PASSING)
+
+
 def _container_fault(container: Json) -> Fault | None:
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
@@ -61,7 +69,7 @@ def _container_fault(container: Json) -> Fault | None:
             Reason.IMAGE_PULL_FAILED,
             f"image {container.get('image')} cannot be pulled: {said or why}",
         )
-    if why in _CONFIG:
+    if why in _CONFIG and not is_passing(said):
         missing = (
             Reason.WEIGHTS_SECRET_NOT_FOUND
             if container["name"] == names.WEIGHTS_CONTAINER
@@ -108,14 +116,15 @@ def _ended_engine(ended: Json) -> Fault:
         )
     words = str(ended.get("message") or "")
     return engine_fault(
-        _last_words(words) or why, words, f"with exit code {ended.get('exitCode')} "
+        _telling_line(words) or why, words, f"with exit code {ended.get('exitCode')} "
     )
 
 
-def _last_words(log: str) -> str:
-    """The last line that says something: engines end their log with the error."""
+def _telling_line(log: str) -> str:
+    """The line that tells of missing memory, wherever it stands; else the last: logs of engines end with the error."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return _short(lines[-1]) if lines else ""
+    memory = [line for line in lines if any(mark in line.lower() for mark in _MEMORY)]
+    return _short((memory or lines[-1:] or [""])[0])
 
 
 def _short(text: str) -> str:

@@ -24,15 +24,23 @@ class NodeLabels:
         self._objects = objects
         self._suspects: set[tuple[str, str]] = set()
 
-    async def run(self, listed: asyncio.Event) -> None:
-        """Sweep until cancelled, once *listed* says that everything is known."""
+    async def run(self, listed: asyncio.Event, left: asyncio.Event) -> None:
+        """Sweep until cancelled, once *listed* says that everything is known; at once when an endpoint has *left*.
+
+        Whoever deletes the last endpoint may uninstall torpor in the next second, and with it the right to do this.
+        """
         await listed.wait()
         while True:
-            await asyncio.sleep(PERIOD_SECONDS)
-            await self.sweep()
+            try:
+                await asyncio.wait_for(left.wait(), PERIOD_SECONDS)
+            except TimeoutError:
+                await self.sweep()
+            else:
+                left.clear()
+                await self.sweep_at_once()
 
     async def sweep_at_once(self) -> None:
-        """Remove what nobody uses without waiting for a second look: the controller ends, perhaps for good."""
+        """Remove what nobody uses without waiting for a second look: the controller may end before it, and for good."""
         await self.sweep()
         await self.sweep()
 

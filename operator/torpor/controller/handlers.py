@@ -72,6 +72,8 @@ class Ears:
         )
         self.listed = asyncio.Event()
         """Set once every kind has been listed to its end."""
+        self.left = asyncio.Event()
+        """An endpoint was deleted; whoever cleans up after it clears this."""
 
     def registry(self) -> kopf.OperatorRegistry:
         """Return the handlers for `kopf.operator`."""
@@ -131,6 +133,7 @@ class Ears:
         if gone:
             self._seen.forget(key)
             self._workers.drop(key)
+            self.left.set()
             return ()
         self._seen.endpoints[key] = obj
         return (key,)

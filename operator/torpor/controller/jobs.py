@@ -7,7 +7,7 @@ from typing import Any
 
 from torpor.api.conditions import Reason
 from torpor.cluster.podtimes import epoch_ms as ms
-from torpor.controller.faults import termination_message
+from torpor.controller.faults import is_passing, termination_message
 from torpor.domain.prewarming import JobKind, JobSeen, JobState
 from torpor.manifests import names
 
@@ -17,6 +17,7 @@ POD_MADE_MS = 30_000
 POD_PLACED_MS = 60_000
 POD_STARTED_MS = 300_000
 """How long a pod may take to exist, to get a node, and to start there with torpor's image pulled."""
+_STARTED = (None, ("", ""))
 
 
 def jobs_seen(jobs: Iterable[Json], pods: Iterable[Json], now_ms: int) -> tuple[JobSeen, ...]:
@@ -34,7 +35,8 @@ def _job_seen(job: Json, pod: Json | None, now_ms: int) -> JobSeen:
     ended = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
     container: Json = next(iter((pod or {}).get("status", {}).get("containerStatuses") or ()), {})
     left = termination_message(container)
-    stalled_ms, why = _not_started(job, pod, container)
+    over = "Complete" in ended or "Failed" in ended  # its pod may be gone; it started all the same
+    stalled_ms, why = _STARTED if over else _not_started(job, pod, container)
     stuck = _stuck(container) or (why if stalled_ms is not None and now_ms >= stalled_ms else None)
     state = JobState.RUNNING
     if "Complete" in ended:
@@ -66,7 +68,7 @@ def _stuck(container: Json) -> tuple[str, str] | None:
     """A container that the kubelet cannot even create: the Secret is missing, or torpor's own image is."""
     waiting = (container.get("state") or {}).get("waiting") or {}
     why, said = waiting.get("reason", ""), str(waiting.get("message") or "")
-    if why == "CreateContainerConfigError":
+    if why == "CreateContainerConfigError" and not is_passing(said):
         return "WeightsSecretNotFound", f"the credentials cannot be read: {said}"
     if why in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
         return (
@@ -90,14 +92,16 @@ def _not_started(
         )
     state = container.get("state") or {}
     if "running" in state or "terminated" in state:
-        return None, ("", "")
+        return _STARTED
     node = (pod.get("spec") or {}).get("nodeName")
     if node:
         words = f"node {node} has not started pod {pod['metadata']['name']} for {POD_STARTED_MS // 1000} s"
         return made + POD_STARTED_MS, (Reason.WEIGHTS_INTERNAL, words)
     conditions = (pod.get("status") or {}).get("conditions") or ()
     said = next((c.get("message") for c in conditions if c["type"] == "PodScheduled"), None)
-    words = f"no node took the pod that checks or fetches the weights for {POD_PLACED_MS // 1000} s: {said or 'unknown'}"
+    words = (
+        f"no node took the prewarm pod for {POD_PLACED_MS // 1000} s: {said or 'no reason given'}"
+    )
     return made + POD_PLACED_MS, (Reason.UNSCHEDULABLE, words)
 
 

@@ -117,7 +117,7 @@ async def _act(
         "lease": asyncio.create_task(lease.hold()),
         "demand": asyncio.create_task(demand.run()),
         "audit": asyncio.create_task(Audit(api, ears.shelves()).run(ears.listed)),
-        "labels": asyncio.create_task(labels.run(ears.listed)),
+        "labels": asyncio.create_task(labels.run(ears.listed, ears.left)),
         "kopf": asyncio.create_task(
             kopf.operator(
                 registry=ears.registry(),

@@ -75,6 +75,13 @@ def fault_of(failure: Failure | None, now_ms: int) -> Fault | None:
     return Fault(failure.reason, failure.message)
 
 
+def capacity_limit_ms(pods: tuple[PodSeen, ...], now_ms: int) -> int | None:
+    """Return the next instant at which a pod without a node counts as failed: no event tells of it."""
+    live = (pod for pod in pods if pod.deleted_ms is None and pod.gone_ms is None)
+    limits = (p.created_ms + CAPACITY_TIMEOUT_MS for p in live if p.unschedulable is not None)
+    return min((limit for limit in limits if limit > now_ms), default=None)
+
+
 def _restarts_by_itself(pod: PodSeen) -> bool:
     """A replica that has worked and crashed is restarted by the kubelet; only the third crash is a failed wake."""
     return pod.first_ready_ms is not None and pod.restarts < CRASHES

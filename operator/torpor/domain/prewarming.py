@@ -1,9 +1,14 @@
 """Which prewarm Jobs there should be: check the source on a CPU first, then fetch to the nodes that may run it.
 
 The plan is a function of what the Jobs said; nothing is remembered but the last good listing (`Weights`), which the
-status carries. A failed Job is tried again after a pause with a higher attempt number, always beginning with the
-check, since what was wrong (a key, a truncated object) is corrected outside Kubernetes where no event tells us.
-What one node cannot fetch does not stop the others: their Jobs run on, and the endpoint works where the weights are.
+status carries. A failed Job is tried again after a pause with a higher attempt number, since what was wrong (a key, a
+truncated object, a full disk) is corrected outside Kubernetes where no event tells us:
+
+    1 no node has the weights   all over, beginning with the check
+    2 the bucket changed        all over as well: what was listed cannot be fetched any more
+    3 another node has them     that node's fetch alone; what was listed stays known, and the endpoint works
+
+A failed Job stays as the witness until the next try has ended, so that what is wrong is said all the while.
 """
 
 from __future__ import annotations
@@ -93,6 +98,16 @@ class WeightsPlan:
     look_again_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Fetch:
+    """How one node's fetch stands: its latest try, the last one that failed, and the Jobs that say so."""
+
+    node: str
+    latest: JobSeen | None
+    failed: JobSeen | None
+    jobs: tuple[JobWanted, ...]
+
+
 def pause_ms(attempt: int) -> int:
     """Return the pause after the *attempt*-th failure in a row: 5 s, 10 s, … 60 s. A check costs no GPU."""
     return min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS << min(attempt - 1, 10))
@@ -127,25 +142,15 @@ def plan(
         job for job in jobs if job.spec == spec and (job.kind is JobKind.CHECK or job.node in nodes)
     )
     weights = _latest_attempt(known if known.spec == spec else Weights(spec=spec), jobs)
-    jobs = tuple(job for job in jobs if job.attempt == weights.attempt)
-    failed = max(
-        (j for j in jobs if j.state is JobState.FAILED and j.node not in labelled),
-        key=lambda job: job.finished_ms,
-        default=None,
-    )
-    if failed is not None:
-        return _after_failure(failed, weights, jobs, nodes, labelled, now_ms)
     if not weights.hash:
-        check = next(
-            (j for j in jobs if j.kind is JobKind.CHECK and j.state is JobState.SUCCEEDED), None
-        )
-        if check is None:
-            return WeightsPlan(weights, (JobWanted(JobKind.CHECK, weights.attempt),))
+        checks = [j for j in jobs if j.kind is JobKind.CHECK and j.attempt == weights.attempt]
+        check = max(checks, key=_standing, default=None)
+        if check is None or check.state is not JobState.SUCCEEDED:
+            return _checking(weights, check, now_ms)
         weights = Weights(spec, check.hash, check.bytes, check.files, check.verified, check.attempt)
         labelled = frozenset()
-    if any(_fetched_others(job, weights) for job in jobs):
-        return _checked_again(weights)
-    return _fetching(weights, jobs, nodes, labelled)
+    jobs = tuple(job for job in jobs if job.attempt >= weights.attempt and _fetches(job, weights))
+    return _fetching(weights, jobs, nodes, labelled, now_ms)
 
 
 def still_wrong(plan: WeightsPlan, before: Fault | None) -> WeightsPlan:
@@ -160,63 +165,114 @@ def still_wrong(plan: WeightsPlan, before: Fault | None) -> WeightsPlan:
 
 
 def _latest_attempt(weights: Weights, jobs: tuple[JobSeen, ...]) -> Weights:
-    """Follow the highest attempt that a Job stands for; what an older attempt listed is no longer trusted."""
-    attempt = max((job.attempt for job in jobs), default=weights.attempt)
+    """Follow the highest attempt that a Job stands for; what an older attempt listed is no longer trusted.
+
+    Fetches of what is listed are tried again under higher numbers of their own, which do not question the listing.
+    """
+    attempts = (job.attempt for job in jobs if not (weights.hash and _fetches(job, weights)))
+    attempt = max(attempts, default=weights.attempt)
     return weights if attempt <= weights.attempt else Weights(spec=weights.spec, attempt=attempt)
 
 
-def _fetched_others(job: JobSeen, weights: Weights) -> bool:
-    """Whether the bucket was changed between the check and this node's fetch."""
-    fetched = job.kind is JobKind.FETCH and job.state is JobState.SUCCEEDED
-    return fetched and job.hash not in ("", weights.hash)
+def _fetches(job: JobSeen, weights: Weights) -> bool:
+    """Whether the Job brings what is listed to a node. A fetch of another hash belongs to another listing."""
+    return job.kind is JobKind.FETCH and job.hash in ("", weights.hash)
 
 
-def _checked_again(weights: Weights) -> WeightsPlan:
-    again = Weights(spec=weights.spec, attempt=weights.attempt + 1)
+def _standing(job: JobSeen) -> tuple[int, bool, bool]:
+    """Order of Jobs for the same thing: the latest attempt speaks, and of two under one number the better."""
+    return job.attempt, job.state is JobState.SUCCEEDED, job.state is JobState.RUNNING
+
+
+def _checking(weights: Weights, check: JobSeen | None, now_ms: int) -> WeightsPlan:
+    """Wait for the check; one that failed is the witness until its pause is over, then it is made again."""
+    wanted = (JobWanted(JobKind.CHECK, weights.attempt),)
+    if check is None or check.state is not JobState.FAILED:
+        return WeightsPlan(weights, wanted)
+    if now_ms >= _retry_at(check):
+        return replace(_checked_again(weights, check.attempt), fault=_fault(check))
+    return WeightsPlan(weights, wanted, _fault(check), look_again_ms=_retry_at(check))
+
+
+def _checked_again(weights: Weights, attempt: int) -> WeightsPlan:
+    again = Weights(spec=weights.spec, attempt=attempt + 1)
     return WeightsPlan(again, (JobWanted(JobKind.CHECK, again.attempt),))
 
 
-def _after_failure(
-    failed: JobSeen,
+def _fetching(
     weights: Weights,
     jobs: tuple[JobSeen, ...],
     nodes: tuple[str, ...],
     labelled: frozenset[str],
     now_ms: int,
 ) -> WeightsPlan:
-    """Keep the failed Job as the witness until its pause is over and no other node is still fetching; then check."""
-    retry_at = failed.finished_ms + pause_ms(failed.attempt)
-    fault = Fault(failed.reason, failed.message, failed.retryable)
-    so_far = _fetching(weights, jobs, nodes, labelled if weights.hash else frozenset())
-    fetching = any(job.state is JobState.RUNNING for job in jobs)
-    if now_ms >= retry_at and not fetching:
-        so_far = replace(_checked_again(weights), nodes_ready=so_far.nodes_ready)
-    else:
-        kept = tuple(JobWanted(job.kind, job.attempt, job.node) for job in jobs)
-        so_far = replace(so_far, jobs=kept, look_again_ms=None if fetching else retry_at)
-    if so_far.nodes_ready:
-        return replace(so_far, hindrance=fault)
-    return replace(so_far, fault=fault)
-
-
-def _fetching(
-    weights: Weights, jobs: tuple[JobSeen, ...], nodes: tuple[str, ...], labelled: frozenset[str]
-) -> WeightsPlan:
-    done = {
-        job.node: job
-        for job in jobs
-        if job.kind is JobKind.FETCH
-        and job.state is JobState.SUCCEEDED
-        and job.hash == weights.hash
-    }
+    fetches = [
+        _fetch(node, [job for job in jobs if job.node == node], weights.attempt)
+        for node in nodes
+        if node not in labelled
+    ]
+    done = {f.node: f.latest for f in fetches if f.latest and f.latest.state is JobState.SUCCEEDED}
     ready = tuple(node for node in nodes if node in labelled or node in done)
     verified = next((job.verified for job in done.values() if job.verified), weights.verified)
-    return WeightsPlan(
+    so_far = WeightsPlan(
         weights=replace(weights, verified=verified),
-        jobs=tuple(
-            JobWanted(JobKind.FETCH, weights.attempt, n) for n in nodes if n not in labelled
-        ),
+        jobs=tuple(job for fetch in fetches for job in fetch.jobs),
         nodes_ready=ready,
         nodes_wanted=nodes,
         newly_ready=tuple(node for node in ready if node not in labelled),
     )
+    failed = [fetch.failed for fetch in fetches if fetch.failed is not None]
+    if not failed:
+        return so_far
+    changed = [job for job in failed if Reason.of(job.reason) is Reason.WEIGHTS_CHANGED]
+    witness = max(changed or failed, key=lambda job: job.finished_ms)
+    if changed or not ready:
+        so_far = _listed_again(so_far, fetches, witness, now_ms)
+    else:
+        so_far = _fetched_again(so_far, fetches, now_ms)
+    if ready:
+        return replace(so_far, hindrance=_fault(witness))
+    return replace(so_far, fault=_fault(witness))
+
+
+def _fetch(node: str, jobs: list[JobSeen], first: int) -> _Fetch:
+    """Return how the node's fetch stands; its last failure no longer counts once a later try has succeeded."""
+    latest = max(jobs, key=_standing, default=None)
+    if latest is None:
+        return _Fetch(node, None, None, (JobWanted(JobKind.FETCH, first, node),))
+    failures = [job for job in jobs if job.state is JobState.FAILED]
+    failed = max(failures, key=_standing, default=None)
+    if latest.state is JobState.SUCCEEDED:
+        failed = None
+    attempts = sorted({job.attempt for job in (failed, latest) if job is not None})
+    wanted = tuple(JobWanted(JobKind.FETCH, attempt, node) for attempt in attempts)
+    return _Fetch(node, latest, failed, wanted)
+
+
+def _listed_again(
+    so_far: WeightsPlan, fetches: list[_Fetch], witness: JobSeen, now_ms: int
+) -> WeightsPlan:
+    """Begin again with the check, once the pause is over and no node is fetching: it takes all fetches away."""
+    tries = [fetch.latest for fetch in fetches if fetch.latest is not None]
+    if any(job.state is JobState.RUNNING for job in tries):
+        return so_far
+    if now_ms < _retry_at(witness):
+        return replace(so_far, look_again_ms=_retry_at(witness))
+    return _checked_again(so_far.weights, max(job.attempt for job in tries))
+
+
+def _fetched_again(so_far: WeightsPlan, fetches: list[_Fetch], now_ms: int) -> WeightsPlan:
+    """Begin again on the nodes that failed, each once its own pause is over; the others are left alone."""
+    over = [f.latest for f in fetches if f.latest and f.latest.state is JobState.FAILED]
+    again = [job for job in over if now_ms >= _retry_at(job)]
+    pauses = [_retry_at(job) for job in over if now_ms < _retry_at(job)]
+    more = tuple(JobWanted(JobKind.FETCH, job.attempt + 1, job.node) for job in again)
+    return replace(so_far, jobs=so_far.jobs + more, look_again_ms=min(pauses, default=None))
+
+
+def _retry_at(failed: JobSeen) -> int:
+    return failed.finished_ms + pause_ms(failed.attempt)
+
+
+def _fault(failed: JobSeen) -> Fault:
+    return Fault(failed.reason, failed.message, failed.retryable)

@@ -123,31 +123,29 @@ def weights_fault_of(conditions: Iterable[Condition]) -> Fault | None:
 def tokens_counted(before: TokensStatus, demand: Demand) -> TokensStatus:
     """Add what the gateways have counted since the status was written.
 
-    Each gateway's counters begin at 0 when it starts, so a gateway with another start is another source. One that is
-    not heard of keeps what it had added, and its last counters are remembered: it may only be out of sight.
+    Each gateway's counters begin at 0 when it starts, so a gateway with another start is another source. Under one
+    start they never fall: a smaller count is an older word and adds nothing. A gateway that is not heard of keeps what
+    it had added, and its last counters are remembered: it may only be out of sight.
     """
     sources = {source.gateway: source for source in before.sources}
     prompt, completion = before.prompt, before.completion
     for report in demand.reports:
         last = sources.get(report.gateway)
-        same = last is not None and last.started_at_ms == report.started_ms
-        prompt += _grown(report.tokens.prompt, last.prompt if last and same else 0)
-        completion += _grown(report.tokens.completion, last.completion if last and same else 0)
-        sources[report.gateway] = TokenSource(
-            gateway=report.gateway,
-            started_at_ms=report.started_ms,
-            prompt=report.tokens.prompt,
-            completion=report.tokens.completion,
+        if last is None or last.started_at_ms != report.started_ms:
+            last = TokenSource(gateway=report.gateway, started_at_ms=report.started_ms)
+        now = last.model_copy(
+            update={
+                "prompt": max(last.prompt, report.tokens.prompt),
+                "completion": max(last.completion, report.tokens.completion),
+            }
         )
+        prompt += now.prompt - last.prompt
+        completion += now.completion - last.completion
+        sources[report.gateway] = now
     known = {report.gateway for report in demand.reports} | set(demand.unreachable)
     unheard = sorted(sources.keys() - known, key=lambda name: -sources[name].started_at_ms)
     kept = tuple(sources[name] for name in sorted(known & sources.keys() | {*unheard[:UNHEARD]}))
     return TokensStatus(prompt=prompt, completion=completion, sources=kept)
-
-
-def _grown(count: int, last: int) -> int:
-    """A counter below its last value has begun anew."""
-    return count - last if count >= last else count
 
 
 def _price(row: LedgerRow) -> Price:

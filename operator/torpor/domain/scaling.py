@@ -7,7 +7,8 @@
     5 below_floor       below minReplicas: up to it (demand above zero is the gateway's to answer)
     6 asleep            zero stays zero; the gateway that holds a request wakes it
     7 more_needed       more requests than the replicas take, by those gateways that answer: up to the need, at once
-    8 starting          a replica is not Ready yet: hold; the idle clock stands still
+    8 starting          a replica is not Ready yet: hold, unless another is and nobody asks (one that can never start
+                        must not keep the others awake)
     9 busy              requests wait or run: hold
    10 unknown_demand    nobody is known to ask, but a gateway does not answer: unknown never sleeps
    11 within_keep_alive idle, but not yet for `keepAlive.after`: hold, look again at the deadline
@@ -23,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torpor.api.conditions import Reason
+from torpor.domain import failing
 from torpor.domain.observation import Demand, Fault, PodSeen, Workload
 
 LULL_MS = 5_000
@@ -173,7 +175,7 @@ def _unknown_demand(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision 
 
 
 def _more_needed(spec: ScalingSpec, view: ScalingView, _: int) -> Decision | None:
-    asked = view.demand.in_flight + view.demand.waiting
+    asked = _asked(view)
     need = min(spec.max_replicas, -(-asked // spec.in_flight_per_replica))
     if need <= view.workload.replicas:
         return None
@@ -184,33 +186,40 @@ def _more_needed(spec: ScalingSpec, view: ScalingView, _: int) -> Decision | Non
     )
 
 
-def _still_starting(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
-    if not _starting(view):
+def _still_starting(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
+    pods = _serving(view)
+    ready = any(pod.ready for pod in pods)
+    if not _starting(view) or (ready and not _asked(view)):
         return None
-    ready = sum(pod.ready for pod in _serving(view))
-    pending = next((pod.unschedulable for pod in _serving(view) if pod.unschedulable), None)
+    pending = next((pod.unschedulable for pod in pods if pod.unschedulable), None)
     if pending and not ready:
-        return Decision(Reason.PENDING, f"waits for a GPU: {pending}")
-    return Decision(
-        _waking_or_serving(view), f"{ready} of {view.workload.replicas} replicas are ready"
-    )
+        limit = failing.capacity_limit_ms(view.pods, now_ms)
+        return Decision(Reason.PENDING, f"waits for a GPU: {pending}", look_again_ms=limit)
+    return Decision(_waking_or_serving(view), _how_many(view))
 
 
 def _busy(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
-    if not view.demand.in_flight and not view.demand.waiting:
-        return None
-    return Decision(Reason.SERVING, _SERVING)
+    return Decision(Reason.SERVING, _SERVING) if _asked(view) else None
+
+
+def _asked(view: ScalingView) -> int:
+    return view.demand.in_flight + view.demand.waiting
+
+
+def _how_many(view: ScalingView) -> str:
+    ready = sum(pod.ready for pod in _serving(view))
+    return f"{ready} of {view.workload.replicas} replicas are ready"
 
 
 def _within_keep_alive(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
     since = idle_since(view)
     if since is None:
-        return Decision(Reason.KEEPING_WARM, _floor(spec))
+        return Decision(Reason.KEEPING_WARM, _kept_warm(spec, view))
     settled = since + LULL_MS
     if view.workload.replicas <= spec.min_replicas:
         if now_ms < settled:
             return Decision(Reason.SERVING, _SERVING, None, settled)
-        return Decision(Reason.KEEPING_WARM, _floor(spec))
+        return Decision(Reason.KEEPING_WARM, _kept_warm(spec, view))
     deadline = since + spec.keep_alive_ms
     if now_ms >= deadline:
         return None
@@ -228,6 +237,10 @@ def _idle(spec: ScalingSpec, _: ScalingView, __: int) -> Decision | None:
 
 def _floor(spec: ScalingSpec) -> str:
     return f"minReplicas keeps {spec.min_replicas} warm"
+
+
+def _kept_warm(spec: ScalingSpec, view: ScalingView) -> str:
+    return f"{_floor(spec)}; {_how_many(view)}" if _starting(view) else _floor(spec)
 
 
 def _change(view: ScalingView, to: int) -> int | None:

@@ -20,15 +20,15 @@ def report_demand(hall: Hall, gateway: str, started_ms: int) -> Json:
     now_ms = clock.now_ms()
     endpoints: dict[str, Json] = {}
     for key, tally in hall.tallies.items():
-        pods = hall.sightings.get(key) or {}
-        if not (tally.touched or pods):
-            continue
         desk = hall.desks.get(key)
         waiting = desk.room.waiting if desk is not None else 0
-        uid = desk.entry.uid if desk is not None else None
-        endpoints[key] = tally.report(waiting, now_ms) | {"uid": uid, "podsSeen": pods}
-    for key in hall.sightings.keys() - hall.tallies.keys():
-        endpoints[key] = {"waiting": 0, "inFlight": 0, "podsSeen": hall.sightings[key]}
+        pods = hall.roster.sightings(key, tally.endpoint)
+        if not (tally.touched or pods):
+            continue
+        endpoints[key] = tally.report(waiting, now_ms) | {"uid": tally.endpoint, "podsSeen": pods}
+    for key in hall.roster.keys - hall.tallies.keys():
+        pods = hall.roster.sightings(key, None)
+        endpoints[key] = {"waiting": 0, "inFlight": 0, "podsSeen": pods}
     return {
         "gateway": gateway,
         "asOfMs": now_ms,

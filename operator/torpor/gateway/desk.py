@@ -95,6 +95,8 @@ class Desk:
         self._tools.metrics.retried(self.entry.key)
         self._off_pod(place)
         self._run(self.room.on_unreached(place.ticket, clock.monotonic()))
+        if (deadline := self.room.next_deadline) is not None:
+            self._arm(deadline)
 
     def note_first_byte(self, seconds: float) -> None:
         """Note that an answer has begun, so many seconds after its request was sent."""

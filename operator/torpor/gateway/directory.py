@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import hashlib
 import hmac
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from torpor.domain.waitroom import Refusal
@@ -13,6 +15,8 @@ from torpor.gateway.catalogue import Entry
 
 HINTED_NAMES = 200
 """Names that an unknown one is compared with: a mistake must not cost more than a request."""
+HINTED_NAMESAKES = 5
+"""Endpoints that are named to a caller who may not use the first of that name."""
 
 
 def read_digest(authorization: str | None) -> bytes | None:
@@ -40,25 +44,28 @@ class Directory:
     """All endpoints by name.
 
     `namespace/name` always means that endpoint; it is looked up first, so that no alias elsewhere can stand in front of
-    it. A bare name means the one endpoint that the caller may use under it; where several are, one that has the
-    caller's key comes before those that are open to everybody.
+    it. A bare name belongs to the oldest endpoint that has it, so that a namesake made later takes nothing from the
+    first one's clients, nor lets in who has no key of the first; it is reached as `namespace/name`. Only the
+    caller's key goes before age: the bare name means the oldest endpoint among whose keys it is.
     """
 
     def __init__(self) -> None:
         """Start empty."""
         self.entries: dict[str, Entry] = {}
-        self._by_name: dict[str, list[str]] = {}
+        self._by_name: dict[str, list[Entry]] = {}
+        """Oldest first."""
+        self._keys: Counter[bytes | None] = Counter()
+        """How many endpoints each key opens; None counts those that are open to everybody."""
 
     def put(self, entry: Entry) -> None:
         """Add or replace an endpoint."""
         before = self.entries.get(entry.key)
-        self.entries[entry.key] = entry
-        if before is not None and before.names == entry.names:
-            return
         if before is not None:
             self._unlist(before)
+        self.entries[entry.key] = entry
+        self._keys.update(_openers(entry))
         for name in _spellings(entry):
-            self._by_name.setdefault(name, []).append(entry.key)
+            bisect.insort(self._by_name.setdefault(name, []), entry, key=_age)
 
     def drop(self, key: str) -> None:
         """Remove an endpoint, if it is there."""
@@ -68,19 +75,27 @@ class Directory:
     def resolve(self, model: str, digest: bytes | None) -> Entry | Refusal:
         """Return the endpoint that *model* means for this caller, or why there is none."""
         named = self.entries.get(model)
-        found = [named] if named is not None else self._named(model)
+        found = [named] if named is not None else self._by_name.get(model)
         if not found:
             return self._unknown(model, digest)
         usable = [entry for entry in found if may_use(entry, digest)]
-        if not usable:
-            given = "the key is not one of its keys" if digest else "no key was given"
-            return Refusal(401, "invalid_api_key", f"model {model!r} needs a key: {given}")
-        best = [entry for entry in usable if entry.keys] or usable
-        if len(best) == 1:
-            return best[0]
-        choices = ", ".join(sorted(entry.key for entry in best))
-        message = f"model {model!r} is served by {len(best)} endpoints; name one of {choices}"
-        return Refusal(400, "model_ambiguous", message)
+        unlocked = [entry for entry in usable if entry.keys]
+        if unlocked:
+            return unlocked[0]
+        if found[0] in usable:
+            return found[0]
+        given = "no key was given" if digest is None else "the key is not one of its keys"
+        others = ", ".join(entry.key for entry in usable[:HINTED_NAMESAKES])
+        hint = f"; under the same name you may use {others}" if others else ""
+        return Refusal(401, "invalid_api_key", f"model {model!r} needs a key: {given}{hint}")
+
+    def welcomes(self, digest: bytes | None) -> bool:
+        """Return whether there may be an endpoint for this caller, without looking at each; true while none is known.
+
+        A dictionary of digests may be asked: whoever guesses cannot choose the digest of what they send.
+        """
+        known = self._keys
+        return not known or None in known or (digest is not None and digest in known)
 
     def listing(self, digest: bytes | None) -> Iterator[tuple[str, Entry]]:
         """Give every name that the caller may send as `model`, with its endpoint; bare where that is enough."""
@@ -90,9 +105,6 @@ class Directory:
                     bare = self.resolve(name, digest) is entry
                     yield (name if bare else f"{entry.namespace}/{name}"), entry
 
-    def _named(self, model: str) -> list[Entry]:
-        return [self.entries[key] for key in self._by_name.get(model, ())]
-
     def _unknown(self, model: str, digest: bytes | None) -> Refusal:
         known = [name for name, _ in itertools.islice(self.listing(digest), HINTED_NAMES)]
         close = difflib.get_close_matches(model, known, n=3)
@@ -101,10 +113,13 @@ class Directory:
 
     def _unlist(self, entry: Entry) -> None:
         for name in _spellings(entry):
-            keys = self._by_name[name]
-            keys.remove(entry.key)
-            if not keys:
+            there = self._by_name[name] = [e for e in self._by_name[name] if e is not entry]
+            if not there:
                 del self._by_name[name]
+        for opener in _openers(entry):
+            self._keys[opener] -= 1
+            if not self._keys[opener]:
+                del self._keys[opener]
 
 
 def engine_name(entry: Entry, model: str) -> str:
@@ -115,7 +130,20 @@ def engine_name(entry: Entry, model: str) -> str:
     return bare if bare in entry.names else entry.names[0]
 
 
+def uninvited(digest: bytes | None) -> Refusal:
+    """Return what a caller is told to whom no endpoint at all is open."""
+    given = "none was given" if digest is None else "the one given is none of theirs"
+    return Refusal(401, "invalid_api_key", f"every model here needs a key: {given}")
+
+
+def _age(entry: Entry) -> tuple[int, str]:
+    return entry.created, entry.uid
+
+
+def _openers(entry: Entry) -> set[bytes | None]:
+    return set(entry.keys) or {None}
+
+
 def _spellings(entry: Entry) -> Iterable[str]:
-    yield from entry.names
-    for name in entry.names:
-        yield f"{entry.namespace}/{name}"
+    qualified = (f"{entry.namespace}/{name}" for name in entry.names)
+    return dict.fromkeys((*entry.names, *qualified))

@@ -11,10 +11,11 @@ from aiohttp import web
 from torpor.domain.refusals import starting
 from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
-from torpor.gateway.asking import read_ask
-from torpor.gateway.directory import read_digest
+from torpor.gateway.asking import Ask, read_ask
+from torpor.gateway.directory import read_digest, uninvited
 from torpor.gateway.exchange import Exchange
 from torpor.gateway.hall import Hall
+from torpor.gateway.holding import Holding, Holdings
 from torpor.gateway.replies import JSON, send_refusal
 from torpor.gateway.tally import CLIENT_LEFT
 from torpor.gateway.upstream import Upstream
@@ -57,10 +58,10 @@ class Door:
         """Stand open; `closing` asks clients to come back on another connection."""
         self.closing = False
         self.active = 0
-        self.held_bytes = 0
         self._hall = hall
         self._upstream = upstream
         self._settings = settings
+        self._holdings = Holdings(settings.max_held_bytes)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the response to one request, whatever happens."""
@@ -95,49 +96,50 @@ class Door:
         return await self._turn_away(request, Refusal(404, "unknown_url", words))
 
     async def _ask(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
-        """Take a request that names a model through the chain: body, model, key, waiting room, engine."""
-        body = await self._read(request)
-        if isinstance(body, Refusal):
-            return await self._turn_away(request, body, closing=True)
-        ask = read_ask(path, request.headers.get("Content-Type", ""), body)
-        if isinstance(ask, Refusal):
-            return await self._turn_away(request, ask)
+        """Take a request that names a model through the chain: key, body, model, waiting room, engine."""
         digest = read_digest(request.headers.get("Authorization"))
-        entry = self._hall.directory.resolve(ask.model, digest)
-        if isinstance(entry, Refusal):
-            unknown = entry.status == 404 and not self._hall.endpoints.heard
-            return await self._turn_away(request, starting() if unknown else entry)
-        if self.held_bytes + len(body) > self._settings.max_held_bytes:
-            return await self._turn_away(request, self._overfull(len(body)))
-        desk = self._hall.desk(entry)
-        self.held_bytes += len(body)
-        try:
+        if not self._hall.directory.welcomes(digest):
+            unread = not request.content.is_eof()
+            return await self._turn_away(request, uninvited(digest), closing=unread)
+        with Holding(self._holdings) as holding:
+            ask = await self._listen(request, path, holding)
+            if isinstance(ask, Refusal):
+                unread = not request.content.is_eof()
+                return await self._turn_away(request, ask, closing=unread)
+            entry = self._hall.directory.resolve(ask.model, digest)
+            if isinstance(entry, Refusal):
+                unknown = entry.status == 404 and not self._hall.endpoints.heard
+                return await self._turn_away(request, starting() if unknown else entry)
+            desk, settings = self._hall.desk(entry), self._settings
             exchange = Exchange(
-                request, ask, desk, self._upstream, self._settings, closing=self.closing
+                request, ask, holding, desk, self._upstream, settings, closing=self.closing
             )
             return await exchange.run()
-        finally:
-            self.held_bytes -= len(body)
 
-    async def _read(self, request: web.BaseRequest) -> bytes | Refusal:
+    async def _listen(self, request: web.BaseRequest, path: str, holding: Holding) -> Ask | Refusal:
+        """Return what the request asks for, which its body says; nothing else keeps the body."""
+        body = await self._read(request, holding)
+        if isinstance(body, Refusal):
+            return body
+        return read_ask(path, request.headers.get("Content-Type", ""), body)
+
+    async def _read(self, request: web.BaseRequest, holding: Holding) -> bytes | Refusal:
         """Return the body, which must be known before its model is; bounded in bytes and in time."""
         limit, content = self._settings.max_body_bytes, request.content
         too_large = Refusal(413, "body_too_large", f"The body has more than {limit} bytes")
         if (request.content_length or 0) > limit:
             return too_large
-        if content.is_eof():
-            body = content.read_nowait(-1) or b""
-            return body if len(body) <= limit else too_large
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
+        expects = request.headers.get("Expect", "").lower() == "100-continue"
+        if expects and request.transport and not content.is_eof():
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         parts: list[bytes] = []
-        size = 0
         try:
             async with asyncio.timeout(self._settings.body_timeout):
                 while part := await content.readany():
-                    size += len(part)
-                    if size > limit:
+                    if holding.size + len(part) > limit:
                         return too_large
+                    if (full := holding.grow(len(part))) is not None:
+                        return full
                     parts.append(part)
         except TimeoutError:
             seconds = self._settings.body_timeout
@@ -163,10 +165,3 @@ class Door:
         """Refuse a request before it has an endpoint."""
         self._hall.tools.metrics.turned_away(refusal.status)
         return await send_refusal(request, refusal, closing or self.closing)
-
-    def _overfull(self, size: int) -> Refusal:
-        held, limit = self.held_bytes, self._settings.max_held_bytes
-        words = (
-            f"this gateway holds {held} bytes of requests, and this one has {size}: limit {limit}"
-        )
-        return Refusal(429, "gateway_full", words, retry_after=5)

@@ -13,6 +13,7 @@ from torpor.domain.waitroom import Refusal
 from torpor.gateway.asking import Ask, write_body
 from torpor.gateway.desk import Desk, Place
 from torpor.gateway.directory import engine_name
+from torpor.gateway.holding import Holding
 from torpor.gateway.relay import SHORT_ANSWER, Relay, read_whole
 from torpor.gateway.replies import Early, engine_headers
 from torpor.gateway.tally import Outcome
@@ -34,16 +35,21 @@ class Exchange:
         self,
         request: web.BaseRequest,
         ask: Ask,
+        holding: Holding,
         desk: Desk,
         upstream: Upstream,
         settings: GatewaySettings,
         closing: bool,
     ) -> None:
-        """Take all there is to know; *closing* asks the client to use another connection next time."""
+        """Take all there is to know; *closing* asks the client to use another connection next time.
+
+        Of the body only what the engine gets is kept: waiting costs its size once, and that is what *holding* counts.
+        """
         entry = desk.entry
         self.outcome = Outcome()
         self._request = request
         self._ask = ask
+        self._holding = holding
         self._desk = desk
         self._upstream = upstream
         self._settings = settings
@@ -51,6 +57,8 @@ class Exchange:
         self._entry = entry
         self._early: Early | None = None
         self._body = write_body(ask, engine_name(entry, ask.model))
+        ask.body, ask.members = b"", None
+        holding.settle(len(self._body))
         self._headers: CIMultiDict[str] = engine_headers(request, bool(entry.keys))
 
     async def run(self) -> web.StreamResponse:
@@ -108,6 +116,7 @@ class Exchange:
                 )
                 if answer.status == 500 and await _never_started(answer):
                     raise Unreached(NEVER_STARTED.decode())
+                self._let_go()  # from here on nothing is ever sent again
                 limit.reschedule(began + entry.total_timeout)
                 self._desk.note_first_byte(asyncio.get_running_loop().time() - began)
                 return await relay.run(answer, self._ask.adds_usage, place.waited)
@@ -117,6 +126,10 @@ class Exchange:
             self.outcome = relay.outcome
             if answer is not None:
                 answer.close()
+
+    def _let_go(self) -> None:
+        self._body = b""
+        self._holding.settle(0)
 
     async def _fail(self, refusal: Refusal) -> web.StreamResponse:
         relay = Relay(self._request, self._early, self._closing)

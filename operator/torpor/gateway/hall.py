@@ -12,11 +12,11 @@ from typing import Any
 
 from torpor import clock
 from torpor.domain.refusals import ending, removal
-from torpor.domain.waitroom import PodFacts
 from torpor.gateway.catalogue import Entry, read_entry
 from torpor.gateway.desk import Desk
 from torpor.gateway.directory import Directory
-from torpor.gateway.pods import read_facts, read_key, read_sighting
+from torpor.gateway.pods import read_key
+from torpor.gateway.roster import Roster
 from torpor.gateway.tally import KEPT_MS, Tally
 from torpor.gateway.tools import Tools
 
@@ -32,13 +32,12 @@ class Hall:
         self.directory = Directory()
         self.tools = tools
         self.tallies: dict[str, Tally] = {}
-        self.sightings: dict[str, dict[str, Json]] = {}
+        self.roster = Roster()
         self.desks: dict[str, Desk] = {}
         self.endpoints = Ears(_own_key, self._endpoint_changed, self._endpoint_removed)
         self.deployments = Ears(read_key, self._deployment_changed, self._deployment_removed)
         self.pods = Ears(_pod_key, self._pod_changed, self._pod_removed)
         self._replicas: dict[str, tuple[int, int | None]] = {}
-        self._pods: dict[str, dict[str, PodFacts]] = {}
 
     def desk(self, entry: Entry) -> Desk:
         """Return the desk of an endpoint."""
@@ -51,13 +50,8 @@ class Hall:
 
     def forget_the_gone(self) -> None:
         """Drop what has been told for ten minutes about pods and endpoints that are gone."""
-        since = clock.now_ms() - KEPT_MS
-        for key, seen in list(self.sightings.items()):
-            for uid in [u for u, s in seen.items() if s["goneAtMs"] and s["goneAtMs"] < since]:
-                del seen[uid]
-            if not seen:
-                del self.sightings[key]
-        for key in self.tallies.keys() - self.desks.keys() - self.sightings.keys():
+        self.roster.forget_until(clock.now_ms() - KEPT_MS)
+        for key in self.tallies.keys() - self.desks.keys() - self.roster.keys:
             if not self.tallies[key].in_flight:
                 del self.tallies[key]
 
@@ -73,16 +67,13 @@ class Hall:
         self._open(key, entry)
 
     def _open(self, key: str, entry: Entry) -> None:
-        """Open a desk with an empty tally: a namesake that was deleted is another endpoint."""
-        tally = self.tallies[key] = Tally()
-        seen = self.sightings.get(key) or {}
-        for uid in [uid for uid, sighting in seen.items() if sighting["goneAtMs"]]:
-            del seen[uid]
+        """Open a desk with an empty tally: a namesake that was deleted is another endpoint, with pods of its own."""
+        tally = self.tallies[key] = Tally(entry.uid)
+        self.roster.forget_before(key, entry.uid)
         desk = self.desks[key] = Desk(entry, tally, self.tools)
         if key in self._replicas:
             desk.told_deployment(*self._replicas[key])
-        if key in self._pods:
-            desk.told_pods(self._pods[key].values())
+        self._tell_pods(key)
 
     def _endpoint_removed(self, key: str, _: Json | None) -> None:
         self.directory.drop(key)
@@ -104,25 +95,17 @@ class Hall:
 
     def _pod_changed(self, place: str, obj: Json) -> None:
         key, _ = place.split()
-        facts = read_facts(obj)
-        seen = self.sightings.setdefault(key, {})
-        seen[facts.uid] = read_sighting(obj, seen.get(facts.uid))
-        self._pods.setdefault(key, {})[facts.uid] = facts
+        self.roster.put(key, obj)
         self._tell_pods(key)
 
     def _pod_removed(self, place: str, obj: Json | None) -> None:
         key, uid = place.split()
-        del self._pods[key][uid]
-        seen = self.sightings[key][uid]
-        last = read_sighting(obj, seen) if obj is not None else seen
-        self.sightings[key][uid] = last | {"goneAtMs": clock.now_ms()}
+        self.roster.remove(key, uid, obj, clock.now_ms())
         self._tell_pods(key)
-        if not self._pods[key]:
-            del self._pods[key]
 
     def _tell_pods(self, key: str) -> None:
         if (desk := self.desks.get(key)) is not None:
-            desk.told_pods(self._pods[key].values())
+            desk.told_pods(self.roster.facts(key, desk.entry.uid))
 
 
 class Ears:

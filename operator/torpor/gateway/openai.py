@@ -11,7 +11,7 @@ from torpor.domain.waitroom import Refusal
 from torpor.gateway.catalogue import Entry
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-_MODEL_CODES = frozenset({"model_not_found", "model_missing", "model_ambiguous"})
+_MODEL_CODES = frozenset({"model_not_found", "model_missing"})
 
 
 def error_object(refusal: Refusal) -> dict[str, Any]:

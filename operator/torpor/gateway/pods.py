@@ -12,6 +12,7 @@ from torpor.cluster.podtimes import first, read_times
 from torpor.domain.waitroom import PodFacts
 from torpor.manifests.names import (
     ENDPOINT_LABEL,
+    ENDPOINT_UID_LABEL,
     ENGINE_CONTAINER,
     ENGINE_PORT,
     ENGINE_PORT_NAME,
@@ -27,6 +28,11 @@ def read_key(obj: Json) -> str | None:
     metadata = obj["metadata"]
     endpoint = (metadata.get("labels") or {}).get(ENDPOINT_LABEL)
     return f"{metadata['namespace']}/{endpoint}" if endpoint else None
+
+
+def read_owner(pod: Json) -> str | None:
+    """Return the uid of the endpoint that *pod* was made for; None if its label does not say."""
+    return (pod["metadata"].get("labels") or {}).get(ENDPOINT_UID_LABEL) or None
 
 
 def read_facts(pod: Json) -> PodFacts:

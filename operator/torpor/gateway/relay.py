@@ -10,9 +10,9 @@ from aiohttp import web
 from torpor.domain.waitroom import Refusal
 from torpor.gateway.openai import error_event
 from torpor.gateway.replies import SSE, Early, client_headers, send_refusal
-from torpor.gateway.tally import Outcome
+from torpor.gateway.tally import CLIENT_LEFT, Outcome
 from torpor.gateway.upstream import Broke
-from torpor.gateway.usage import BodyUsage, StreamUsage
+from torpor.gateway.usage import NOTHING_USED, BodyUsage, StreamUsage
 
 SHORT_ANSWER = 64 * 1024
 """Answers of known length up to this are read whole: one write, and a true 502 if the engine breaks in the middle."""
@@ -23,11 +23,17 @@ class Relay:
 
     def __init__(self, request: web.BaseRequest, early: Early | None, closing: bool) -> None:
         """Answer *request*, in the stream that began early if there is one."""
-        self.outcome = Outcome()
+        self._status = CLIENT_LEFT
+        self._meter: StreamUsage | BodyUsage | None = None
         self._request = request
         self._early = early
         self._closing = closing
         self._reply: web.StreamResponse | None = early.reply if early is not None else None
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return how it ended, with what was used until then: also of an answer that nobody read to its end."""
+        return Outcome(self._status, self._meter.used if self._meter is not None else NOTHING_USED)
 
     async def run(
         self, answer: aiohttp.ClientResponse, strip_usage: bool, waited: float
@@ -44,7 +50,7 @@ class Relay:
             return await self._explain(await read_whole(answer), answer.status, self._early)
         headers = client_headers(answer.headers, waited)
         length = answer.content_length
-        meter = StreamUsage(strip_usage) if streams else BodyUsage()
+        meter = self._meter = StreamUsage(strip_usage) if streams else BodyUsage()
         if length is not None and length <= SHORT_ANSWER and not streams:
             body = meter.feed(await read_whole(answer))
             reply: web.StreamResponse = web.Response(body=body, status=answer.status)
@@ -62,12 +68,12 @@ class Relay:
             if rest := meter.finish():
                 await reply.write(rest)
         await reply.write_eof()
-        self.outcome = Outcome(answer.status, meter.used)
+        self._status = answer.status
         return reply
 
     async def fail(self, refusal: Refusal) -> web.StreamResponse:
         """Tell the client as well as can be that there is no (further) answer."""
-        self.outcome = Outcome(refusal.status)
+        self._status = refusal.status
         reply = self._reply
         if reply is None or not reply.prepared:
             return await send_refusal(self._request, refusal, self._closing)
@@ -93,7 +99,7 @@ class Relay:
             event = error_event(Refusal(502, "engine_broke", words))
         await early.reply.write(event)
         await early.reply.write_eof()
-        self.outcome = Outcome(status)
+        self._status = status
         return early.reply
 
 

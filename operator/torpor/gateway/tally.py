@@ -90,8 +90,9 @@ class Busy:
 class Tally:
     """Cumulative counts of one endpoint."""
 
-    def __init__(self) -> None:
-        """Start at zero."""
+    def __init__(self, endpoint: str | None = None) -> None:
+        """Start at zero; *endpoint* is its uid, which outlives it here."""
+        self.endpoint = endpoint
         self.total = self.succeeded = self.failed = 0
         self.prompt_tokens = self.completion_tokens = 0
         self.last_byte_ms: int | None = None

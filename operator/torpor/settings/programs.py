@@ -38,8 +38,10 @@ class GatewaySettings(BaseSettings):
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * MIB
     """Largest request body, answered with 413 beyond: room for a few images in base64."""
-    max_held_bytes: Annotated[int, Field(ge=1024)] = 512 * MIB
-    """Most bytes of bodies held for all endpoints together, answered with 429 beyond: it bounds the memory."""
+    max_held_bytes: Annotated[int, Field(ge=1024)] = 256 * MIB
+    """Most bytes of bodies read or held for all endpoints together, answered with 429 beyond: it bounds the memory.
+    A quarter of the 1 GiB that the chart allows a gateway: a body that is just being parsed takes several times its
+    size for a moment, and connections, the buffers of streams and the interpreter need the rest."""
     body_timeout: Seconds = 60.0
     """Time for a client to send its body; slower ones are answered with 408."""
     idle_timeout: Seconds = 75.0

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.cluster_room.kubeapi import KubeApi
+from tests.controller.stage import until
+from torpor.cluster.connect import Api
+from torpor.cluster.objects import Objects
+from torpor.controller.garbage import NodeLabels
+from torpor.controller.seen import Seen
+
+Json = dict[str, Any]
+USED, UNUSED = "weights.torpor.dev/used", "weights.torpor.dev/unused"
+
+
+class Yard:
+    """Three nodes with weights, and one endpoint that uses those named `used`."""
+
+    def __init__(self, kube: KubeApi, api: Api) -> None:
+        self.kube = kube
+        self.seen = Seen("torpor-system")
+        self.labels = NodeLabels(self.seen, Objects(api))
+        self.seen.endpoints[("ml", "tiny")] = {"status": {"weights": {"hash": "used"}}}
+        self.seen.endpoints[("ml", "new")] = {"metadata": {}}
+        kube.told = self.hear
+        for name in ("n1", "n2", "n3"):
+            labels = {"zone": "a", USED: "ready", UNUSED: "ready"}
+            kube.put(f"/api/v1/nodes/{name}", {"metadata": {"name": name, "labels": labels}})
+
+    def hear(self, _: str, obj: Json) -> None:
+        self.seen.nodes[obj["metadata"]["name"]] = obj
+
+    def labelled(self, label: str) -> list[str]:
+        nodes = self.kube.objects.values()
+        return [n["metadata"]["name"] for n in nodes if label in n["metadata"]["labels"]]
+
+
+@pytest.fixture
+def yard(kube: KubeApi, api: Api) -> Yard:
+    return Yard(kube, api)
+
+
+async def test_a_label_goes_when_nobody_stood_behind_it_twice(yard: Yard) -> None:
+    await yard.labels.sweep()
+    assert yard.kube.writes() == []
+    await yard.labels.sweep()
+    assert yard.labelled(UNUSED) == []
+    assert yard.labelled(USED) == yard.labelled("zone") == ["n1", "n2", "n3"]
+    yard.kube.asked.clear()
+    await yard.labels.sweep()
+    assert yard.kube.asked == []
+
+
+async def test_weights_that_are_used_again_between_two_sweeps_stay(yard: Yard) -> None:
+    await yard.labels.sweep()
+    yard.seen.endpoints[("ml", "new")] = {"status": {"weights": {"hash": "unused"}}}
+    await yard.labels.sweep()
+    del yard.seen.endpoints[("ml", "new")]
+    await yard.labels.sweep()  # suspected anew
+    assert yard.labelled(UNUSED) == ["n1", "n2", "n3"]
+    await yard.labels.sweep()
+    assert yard.labelled(UNUSED) == []
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+async def test_a_node_that_cannot_be_written_does_not_stop_the_others(
+    yard: Yard, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    yard.kube.refuse["PATCH /api/v1/nodes/n2"] = (status, "no")
+    await yard.labels.sweep_at_once()
+    assert yard.labelled(UNUSED) == ["n2"]
+    assert "node n2: " in caplog.text
+    yard.kube.refuse.clear()
+    await yard.labels.sweep()
+    assert yard.labelled(UNUSED) == []
+
+
+async def test_who_ends_need_not_wait_for_a_second_look(yard: Yard) -> None:
+    await yard.labels.sweep_at_once()
+    assert (yard.labelled(UNUSED), yard.labelled(USED)) == ([], ["n1", "n2", "n3"])
+
+
+async def test_nothing_is_swept_before_everything_was_listed(yard: Yard) -> None:
+    listed, left = asyncio.Event(), asyncio.Event()
+    left.set()
+    running = asyncio.create_task(yard.labels.run(listed, left))
+    await asyncio.sleep(0.01)
+    assert yard.kube.asked == []
+    listed.set()
+    await until(lambda: yard.labelled(UNUSED) == [])  # at once: an endpoint has left
+    assert not left.is_set()
+    yard.seen.endpoints.clear()
+    left.set()
+    await until(lambda: yard.labelled(USED) == [])
+    running.cancel()
