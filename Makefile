@@ -37,11 +37,11 @@ demo: $(READY) ## See the whole product work on a real cluster (KEEP=1, ENGINE=v
 	@$(BIN)/python -m dev.demo $(if $(KEEP),--keep) $(if $(ENGINE),--engine $(ENGINE)) \
 		$(if $(CONTEXT),--context $(CONTEXT)) $(if $(IMAGE),--image $(IMAGE))
 
-test: $(READY) ## Run every test; the cluster and the real engine are set up on the way
-	@$(BIN)/python -m pytest $(PYTEST)
+test: test-fast ## Run every test; the cluster and the real engine are set up on the way
+	@$(BIN)/python -m pytest -m "cluster or engine" $(PYTEST)
 
-test-fast: $(READY) ## Run what needs no cluster
-	@$(BIN)/python -m pytest -m "not cluster and not engine" $(PYTEST)
+test-fast: $(READY) ## Run what needs no cluster, on two processes
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster and not engine" $(PYTEST)
 
 bench: $(READY) ## Measure, e.g. NAME=wake ARGS=--check; prints a table and one JSON line last
 	@if [ -z "$(NAME)" ]; then \

@@ -64,7 +64,7 @@ def report(benchmark: str, figures: Sequence[Figure], *, check: bool, **facts: o
     """Print the table and the JSON line; returns the exit code: 1 if `check` and a bar is missed."""
     print(table(figures))
     measured = [
-        {"name": f.name, "value": round(f.value, 6), "unit": f.unit}
+        {"name": f.name.strip(), "value": round(f.value, 6), "unit": f.unit}
         | ({} if f.bar is None else {"bar": f.bar, "holds": f.holds})
         for f in figures
     ]

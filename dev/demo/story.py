@@ -62,14 +62,14 @@ class Story:
         body = json.dumps({"model": NAME, "messages": [{"role": "user", "content": "hello"}]})
         self._tell.chapter("it is yours")
         self._tell.say(f"URL  {url}\nkey  {self.key}")
-        self._tell.show("# first, in your shell:", self._place.reach)
+        self._tell.say(f"first, in your shell:\n{self._place.reach}")
         tries = [
             f"curl {url}/chat/completions -H 'Authorization: Bearer {self.key}'"
             f" -H 'Content-Type: application/json' -d '{body}'",
             f"kubectl get ie -n {NAMESPACE} -o wide --watch",
             f"kubectl get ie/{NAME} -n {NAMESPACE} -o jsonpath='{{.status.wakes.last}}'",
         ]
-        self._tell.show("# then, for example:", "\n".join(tries))
+        self._tell.say("then, for example:\n" + "\n".join(tries))
 
     # Chapters
 

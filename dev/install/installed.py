@@ -54,9 +54,9 @@ def install(cluster: Cluster, values: Mapping[str, Any] | None = None) -> Instal
     if service is None:
         raise HarnessError(f"the chart made no Service {NAMESPACE}/{GATEWAY_SERVICE}")
     spec = service["spec"]
-    return Installed(
-        kube, bucket_of(cluster), images, f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}"
-    )
+    port = spec["ports"][0]["port"]
+    address = f"http://{spec['clusterIP']}" + ("" if port == 80 else f":{port}")
+    return Installed(kube, bucket_of(cluster), images, address)
 
 
 @dataclass(frozen=True)

@@ -114,13 +114,14 @@ async def test_pods_that_may_not_be_made_are_told_and_healed_by_an_event(stage: 
 
 async def test_a_quota_that_stops_only_more_replicas_is_no_fault(stage: Stage) -> None:
     await stage.make_ready()
-    stage.run_pod()
+    loading(stage)  # would be taken down by a fault
     quota(stage, "True")
-    stage.report = {"inFlight": 1}
+    stage.report = {"waiting": 1}
     await stage.demand.ask()
     await stage.step()
+    assert stage.replicas() == 1
     assert stage.condition("Ready") == ("True", "CanAnswer")
-    assert stage.condition("Awake") == ("True", "Serving")
+    assert stage.condition("Awake") == ("Unknown", "WarmingUp")
 
 
 @pytest.mark.parametrize("path", [DEPLOYMENT, "/api/v1/namespaces/ml/serviceaccounts/tiny-engine"])

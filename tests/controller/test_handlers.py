@@ -126,6 +126,9 @@ async def test_an_endpoint_that_is_deleted_is_forgotten_and_cleaned_up_after(
     assert await full.hear("inferenceendpoints", endpoint(), "DELETED") == set()
     assert set(full.seen.endpoints) == {OTHER}
     assert full.ears.left.is_set()
+    working = {task.get_name() for task in asyncio.all_tasks()}
+    assert "endpoint ml/other" in working
+    assert "endpoint ml/tiny" not in working
 
 
 async def test_a_pod_concerns_its_endpoint_alone(full: Listener) -> None:

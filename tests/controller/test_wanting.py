@@ -68,8 +68,13 @@ def test_a_rollout_at_once_is_never_held_back() -> None:
 
 @pytest.mark.parametrize(
     "seen",
-    [picture(replicas=0, pods=()), picture(pods=(replace(POD, ready=False),)), picture(pods=())],
-    ids=["asleep", "loading", "no pod yet"],
+    [
+        picture(replicas=0, pods=()),
+        picture(replicas=0),
+        picture(pods=(replace(POD, ready=False),)),
+        picture(pods=()),
+    ],
+    ids=["asleep", "told to end", "loading", "no pod yet"],
 )
 def test_where_nothing_works_there_is_nobody_to_disturb(seen: Picture) -> None:
     assert not held(seen)
