@@ -169,3 +169,16 @@ def test_the_pod_of_another_job_says_nothing_about_this_one() -> None:
     other["metadata"]["ownerReferences"] = [{"uid": "j2"}]
     (seen,) = seen_jobs([job()], [other])
     assert (seen.hash, seen.stalls_ms) == ("asked", at("21:00:30"))
+
+
+@pytest.mark.parametrize("pods", [[pod({"running": {}})], []], ids=["pod runs", "pod unheard of"])
+def test_a_check_that_completes_before_its_pods_last_words_are_heard_is_not_over(
+    pods: list[Json],
+) -> None:
+    # Job and pod are watched apart. Without the listing, nodes would be told to fetch no hash at all.
+    check = job(done("Complete"))
+    check["metadata"]["annotations"] |= {names.PREWARM_KIND: "check", names.WEIGHTS_HASH: ""}
+    (waits,) = seen_jobs([check], pods, LATER)
+    assert (waits.state, waits.hash, waits.stalls_ms) == (JobState.RUNNING, "", None)
+    (over,) = seen_jobs([check], [pod(left(hash="h", bytes=16, files=3))], LATER)
+    assert (over.state, over.hash, over.bytes) == (JobState.SUCCEEDED, "h", 16)

@@ -38,8 +38,8 @@ def _job_seen(job: Json, pod: Json | None, now_ms: int) -> JobSeen:
     over = "Complete" in ended or "Failed" in ended  # its pod may be gone; it started all the same
     stalled_ms, why = _STARTED if over else _not_started(job, pod, container)
     stuck = _stuck(container) or (why if stalled_ms is not None and now_ms >= stalled_ms else None)
-    state = JobState.RUNNING
-    if "Complete" in ended:
+    state, found = JobState.RUNNING, str(left.get("hash") or notes.get(names.WEIGHTS_HASH, ""))
+    if "Complete" in ended and found:  # else it was heard of before its pod's last words; they tell
         state = JobState.SUCCEEDED
     elif "Failed" in ended or stuck:
         state = JobState.FAILED
@@ -51,7 +51,7 @@ def _job_seen(job: Json, pod: Json | None, now_ms: int) -> JobSeen:
         state=state,
         attempt=int(notes.get(names.ATTEMPT, "1")),
         node=notes.get(names.PREWARM_NODE, ""),
-        hash=str(left.get("hash") or notes.get(names.WEIGHTS_HASH, "")),
+        hash=found,
         bytes=int(left.get("bytes") or 0),
         files=int(left.get("files") or 0),
         verified=str(left.get("verified") or ""),

@@ -25,8 +25,9 @@ _CREDENTIALS = (
     ("AWS_SECRET_ACCESS_KEY", False),
     ("AWS_SESSION_TOKEN", True),
 )
-_FROM_TEMPLATE = ("imagePullSecrets", "tolerations", "priorityClassName")
-"""Parts of the user's template that prewarm pods need as well: to be pulled, admitted and scheduled like the engine."""
+_FROM_TEMPLATE = ("imagePullSecrets", "tolerations", "priorityClassName", "serviceAccountName")
+"""Parts of the user's template that prewarm pods need as well: to be pulled, admitted and scheduled like the engine,
+and to read the bucket with the same identity."""
 _ON_GPU_NODES: list[Json] = [
     {"key": key, "operator": "Exists", "effect": "NoSchedule"}
     for key in ("nvidia.com/gpu", "amd.com/gpu")

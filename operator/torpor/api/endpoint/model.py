@@ -48,7 +48,7 @@ class CaRef(Words):
 
 
 class S3(Words):
-    """How to reach the bucket. Without it: AWS, anonymously."""
+    """How to reach the bucket. Without it: AWS, with the identity of the pods that fetch weights."""
 
     endpoint: (
         Annotated[
@@ -69,7 +69,8 @@ class S3(Words):
     `endpoint` is set, else false."""
     secret_ref: SecretRef | None = None
     """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if need be, AWS_SESSION_TOKEN. Only the pods
-    that fetch weights get it; torpor itself never reads it. Default: anonymous access."""
+    that fetch weights get it; torpor itself never reads it. Default: the identity of those pods (the service
+    account that `spec.template` names, or the node's role); anonymous access is not supported yet."""
     ca_ref: CaRef | None = None
     """Certificate authority that the server's certificate is checked against. Default: the system's."""
 
