@@ -1,7 +1,8 @@
 """The instants of a pod that money is counted by, read in one place: the controller and every gateway must agree.
 
 All are epoch milliseconds; Kubernetes writes whole seconds. Two of them are rewritten by later events (Ready flaps; the
-kubelet's last step deletes the object again with a grace of zero), so whoever watches keeps the first it saw: `first`.
+kubelet's last step deletes the object again with a grace of zero), so whoever watches keeps the first it saw
+(`torpor.domain.observation.earliest`).
 """
 
 from __future__ import annotations
@@ -33,11 +34,6 @@ def read_times(pod: Json) -> PodTimes:
         deleted_ms=_deleted_ms(metadata),
         finished_ms=_finished_ms(pod),
     )
-
-
-def first(*instants: int | None) -> int | None:
-    """Return the earliest of the instants that are known."""
-    return min((instant for instant in instants if instant is not None), default=None)
 
 
 def epoch_ms(stamp: Any) -> int | None:

@@ -24,11 +24,9 @@ _PREFIX = re.compile(r"^(?:\([^)]*\)\s*)?(?:ERROR\s+\S+ \S+ \[[^\]]*\]\s*)?")
 
 def root_cause(log: str) -> str | None:
     """Return the line that names the first error of the engine's core, or of the log if the core named none."""
-    lines = [line.strip() for line in log.splitlines()]
-    errors = [(number, line) for number, line in enumerate(lines) if _ERROR.search(line)]
-    core = [line for _, line in errors if "EngineCore" in line]
-    found = core[0] if core else (errors[0][1] if errors else None)
-    return _PREFIX.sub("", found) if found else None
+    errors = [line.strip() for line in log.splitlines() if _ERROR.search(line)]
+    core = [line for line in errors if "EngineCore" in line]
+    return _PREFIX.sub("", (core or errors)[0]) if errors else None
 
 
 async def explained(

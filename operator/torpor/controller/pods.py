@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torpor.cluster.podtimes import PodTimes, first, has_ended, read_times
+from torpor.cluster.podtimes import PodTimes, has_ended, read_times
 from torpor.cluster.podtimes import epoch_ms as ms
 from torpor.controller.faults import fault_of
-from torpor.domain.observation import PodSeen
+from torpor.domain.observation import PodSeen, earliest
 from torpor.manifests import names
 
 Json = dict[str, Any]
@@ -63,9 +63,9 @@ def merged(before: PodTimes | None, now: PodTimes) -> PodTimes:
     if before is None:
         return now
     return PodTimes(
-        scheduled_ms=first(before.scheduled_ms, now.scheduled_ms),
-        ready_ms=first(before.ready_ms, now.ready_ms),
-        deleted_ms=first(before.deleted_ms, now.deleted_ms),
+        scheduled_ms=earliest(before.scheduled_ms, now.scheduled_ms),
+        ready_ms=earliest(before.ready_ms, now.ready_ms),
+        deleted_ms=earliest(before.deleted_ms, now.deleted_ms),
         finished_ms=now.finished_ms if before.finished_ms is None else before.finished_ms,
     )
 

@@ -229,12 +229,8 @@ class Reconciler:
             Conflict: The endpoint has changed since this pass began; the pass runs again on what it is now.
         """
         before, after = obj.get("status") or {}, status.to_dict()
-        awake = bool(after.get("cost", {}).get("live"))
-        due = (
-            (epoch_ms(EndpointStatus.model_validate(before).cost.as_of) or 0) + self._pace()
-            if awake
-            else None
-        )
+        old, awake = EndpointStatus.model_validate(before), bool(status.cost.live)
+        due = (epoch_ms(old.cost.as_of) or 0) + self._pace() if awake else None
         if not matters(before, after) and (due is None or clock.now_ms() < due):
             return due
         patch = patch_between(before, after)
@@ -244,7 +240,6 @@ class Reconciler:
         key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
         if self._t.seen.version_of(key) == obj["metadata"]["resourceVersion"]:
             self._t.seen.endpoints[key] = written  # unless something newer was heard meanwhile
-        old = EndpointStatus.model_validate(before)
         await post_events(self._t.objects, written, old, status, self._t.identity)
         return clock.now_ms() + self._pace() if awake else None
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torpor.cluster.podtimes import first, read_times
+from torpor.cluster.podtimes import read_times
+from torpor.domain.observation import earliest
 from torpor.domain.waitroom import PodFacts
 from torpor.manifests.names import (
     ENDPOINT_LABEL,
@@ -61,9 +62,9 @@ def read_sighting(pod: Json, before: Json | None, gone_ms: int | None = None) ->
         "name": metadata["name"],
         "gpuClass": labels.get(GPU_CLASS_LABEL),
         "gpus": int(gpus) if gpus.isdecimal() else None,
-        "scheduledAtMs": first(earlier.get("scheduledAtMs"), times.scheduled_ms),
-        "firstReadyAtMs": first(earlier.get("firstReadyAtMs"), times.ready_ms),
-        "deletedAtMs": first(earlier.get("deletedAtMs"), times.deleted_ms),
+        "scheduledAtMs": earliest(earlier.get("scheduledAtMs"), times.scheduled_ms),
+        "firstReadyAtMs": earliest(earlier.get("firstReadyAtMs"), times.ready_ms),
+        "deletedAtMs": earliest(earlier.get("deletedAtMs"), times.deleted_ms),
         "finishedAtMs": times.finished_ms,
         "goneAtMs": gone_ms,
     }
