@@ -39,10 +39,16 @@ async def test_a_request_at_zero_writes_once_and_is_answered_when_the_pod_answer
 
 
 async def test_a_hundred_first_requests_are_one_write_sized_for_all(world: World) -> None:
-    world.sleeping(scaling={"maxReplicas": 10, "inFlightPerReplica": 32})
+    scaling = {"maxReplicas": 10, "inFlightPerReplica": 32}
+    world.endpoint(
+        ready=None, scaling=scaling
+    )  # held, so that all are there however slow the machine
+    world.deployment()
     await world.lists("llama")
     asked = [world.asking(number=n) for n in range(100)]
     await world.waiting(100)
+    assert not world.api.patches
+    world.endpoint(scaling=scaling)
     await until(lambda: world.api.patches)
     engine = await world.engine("llama")
     for n in range(4):
