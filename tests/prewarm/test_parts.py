@@ -39,10 +39,27 @@ def test_every_variable_is_read() -> None:
         "TORPOR_PREWARM_CONNECTIONS": "3",
         "TORPOR_PREWARM_PART_ATTEMPTS": "4",
         "TORPOR_PREWARM_PART_BYTES": "8192",
+        "TORPOR_PREWARM_PROCESSES": "2",
+        "TORPOR_S3_ANONYMOUS": "true",
+        "TORPOR_EXTRAS": "[]",
+        "TORPOR_HUB_ENDPOINT": "https://hub/",
+        "TORPOR_HUB_MIRROR": "s3://m/",
+        "HF_TOKEN": "hf\n",
+        "TORPOR_CACHE_KEEP": "a,b",
+        "TORPOR_CACHE_KEEP_AS_OF": "5",
+        "TORPOR_LAST_USE": "6",
+        "TORPOR_CACHE_PIN": "true",
+        "TORPOR_PREWARM_PROGRESS_PORT": "8099",
+        "TORPOR_COMPILE_KEY": "k",
+        "TORPOR_COMPILE_DIR": "/compile",
+        "TORPOR_COMPILE_STORE": "s3",
+        "TORPOR_WARM_PAGES": "true",
     }
     assert tuple(read_prewarm_settings(environ)) == (
         *("s3://b/p/", "https://x", "eu", True, "/ca", "key", "secret", "token"),
-        *("/cache", 7, "/log", 3, 4, 8192),
+        *("/cache", 7, "/log", 3, 4, 8192, 2, True, "[]"),
+        *("https://hub", "s3://m/", "hf", "a,b", 5, 6, True, 8099),
+        *("k", "/compile", "s3", True),
     )
 
 

@@ -108,6 +108,13 @@ def listing_hash(files: Iterable[RemoteFile]) -> str:
     return hashlib.sha256(b"".join(lines)).hexdigest()[:32]
 
 
+def bundle_hash(hashes: Sequence[str]) -> str:
+    """Name several contents together, in their order (model, draft, adapters); one alone keeps its own name."""
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:32]
+
+
 def plan_fetch(
     files: Sequence[RemoteFile], on_node: dict[str, int] | None, part_bytes: int
 ) -> FetchPlan:

@@ -1,4 +1,6 @@
-"""`torpor prewarm preflight | fetch [--hash H] | ensure --hash H`: what the Job and the init container run.
+"""`torpor prewarm MODE`: what the Jobs, the init container and the companion of the engine run.
+
+Several `--hash` name the model, its draft and its adapters, in that order.
 
 The result, good or bad, is one JSON document in the termination log; the exit status is 0 or 1 (2 for a
 command line that is none). A hit of `ensure` touches the standard library and two files, nothing else.
@@ -19,14 +21,33 @@ from torpor.settings.prewarm import (
     read_termination_log,
 )
 
-USAGE = "usage: torpor prewarm preflight | fetch [--hash HASH] | ensure --hash HASH"
+USAGE = """usage: torpor prewarm preflight
+       torpor prewarm fetch [--hash HASH]...
+       torpor prewarm ensure --hash HASH...
+       torpor prewarm accompany --hash HASH...
+       torpor prewarm collect [--keep HASH]..."""
 
 
 class Order(NamedTuple):
     """What the command line asks for."""
 
     mode: str
-    hash: str | None
+    hashes: tuple[str, ...] = ()
+
+    @property
+    def hash(self) -> str | None:
+        """The model's hash, if one was named."""
+        return self.hashes[0] if self.hashes else None
+
+
+_FLAGS = {
+    "preflight": "",
+    "fetch": "--hash",
+    "ensure": "--hash",
+    "accompany": "--hash",
+    "collect": "--keep",
+}
+_NEED_HASHES = ("ensure", "accompany")
 
 
 class Stop(BaseException):
@@ -69,13 +90,14 @@ def carry_out(order: Order, settings: PrewarmSettings) -> int:
 
 def parse_order(argv: list[str]) -> Order | None:
     """Read the command line; None if it is not one of ours."""
-    match argv:
-        case ["preflight"] | ["fetch"]:
-            return Order(argv[0], None)
-        case ["fetch" | "ensure", "--hash", name]:
-            return Order(argv[0], name)
-        case _:
-            return None
+    mode, words = (argv[0], argv[1:]) if argv else ("", [])
+    flag = _FLAGS.get(mode)
+    names, flags = tuple(words[1::2]), set(words[::2])
+    if flag is None or len(words) % 2 or flags - {flag}:
+        return None
+    if mode in _NEED_HASHES and not names:
+        return None
+    return Order(mode, names)
 
 
 def run(order: Order, settings: PrewarmSettings) -> dict[str, Any]:

@@ -42,6 +42,38 @@ class PrewarmSettings(NamedTuple):
     """`TORPOR_PREWARM_PART_ATTEMPTS` (1-100): tries of one range. Ten take about 40 s: a store may restart."""
     part_bytes: int = 8 * MIB
     """`TORPOR_PREWARM_PART_BYTES`: size of a range, a multiple of 4096; times connections it is the buffer memory."""
+    processes: int = 0
+    """`TORPOR_PREWARM_PROCESSES` (0-16): processes that move bytes; 0: as many as rate and cores ask for."""
+    anonymous: bool = False
+    """`TORPOR_S3_ANONYMOUS`: requests are not signed, for public buckets."""
+    extras: str = ""
+    """`TORPOR_EXTRAS`: what is fetched beside the model, in order, as JSON: `[{"name": "legal", "kind": "adapter",
+    "source": "s3://…"}]`; kinds are `adapter` and `draft`."""
+    hub_endpoint: str = "https://huggingface.co"
+    """`TORPOR_HUB_ENDPOINT`, also read from `HF_ENDPOINT`: where `hf://` sources are copied from."""
+    hub_mirror: str = ""
+    """`TORPOR_HUB_MIRROR`: `s3://bucket/prefix/` below which copies of `hf://` sources are put."""
+    hub_token: str = ""
+    """`HF_TOKEN`: for gated and private repositories."""
+    keep: str = ""
+    """`TORPOR_CACHE_KEEP`: hashes, separated by commas, that must not be evicted: they run, or are pinned."""
+    keep_as_of: int = 0
+    """`TORPOR_CACHE_KEEP_AS_OF`: when that list was made, epoch seconds; 0: there is none, nothing may be evicted."""
+    last_use: int = 0
+    """`TORPOR_LAST_USE`: when an engine last started with these weights, epoch seconds; copies used later than that
+    are not evicted for them."""
+    pin: bool = False
+    """`TORPOR_CACHE_PIN`: what is fetched now is never evicted."""
+    progress_port: int = 0
+    """`TORPOR_PREWARM_PROGRESS_PORT` (0-65535): where progress is told over HTTP; 0: nowhere."""
+    compile_key: str = ""
+    """`TORPOR_COMPILE_KEY`: names what the engine compiles (image, GPU, arguments, weights); empty: not kept."""
+    compile_dir: str = ""
+    """`TORPOR_COMPILE_DIR`: the pod's own copy, which the engine reads and writes."""
+    compile_store: str = ""
+    """`TORPOR_COMPILE_STORE`: `s3` keeps a copy in the bucket beside the weights; empty: on the node only."""
+    warm_pages: bool = False
+    """`TORPOR_WARM_PAGES`: read the weights into the page cache while the engine starts, if memory allows."""
 
     def __repr__(self) -> str:
         """Keep secrets out of logs and tracebacks."""
@@ -74,6 +106,23 @@ def read_prewarm_settings(environ: Mapping[str, str] = os.environ) -> PrewarmSet
         part_bytes=_read_number(
             environ, "TORPOR_PREWARM_PART_BYTES", default.part_bytes, 4096, 256 * MIB, step=4096
         ),
+        processes=_read_number(environ, "TORPOR_PREWARM_PROCESSES", 0, 0, 16),
+        anonymous=_read_flag(environ, "TORPOR_S3_ANONYMOUS"),
+        extras=environ.get("TORPOR_EXTRAS", ""),
+        hub_endpoint=(
+            environ.get("TORPOR_HUB_ENDPOINT") or environ.get("HF_ENDPOINT") or default.hub_endpoint
+        ).rstrip("/"),
+        hub_mirror=environ.get("TORPOR_HUB_MIRROR", ""),
+        hub_token=environ.get("HF_TOKEN", "").strip(),
+        keep=environ.get("TORPOR_CACHE_KEEP", ""),
+        keep_as_of=_read_number(environ, "TORPOR_CACHE_KEEP_AS_OF", 0, 0, 2**63),
+        last_use=_read_number(environ, "TORPOR_LAST_USE", 0, 0, 2**63),
+        pin=_read_flag(environ, "TORPOR_CACHE_PIN"),
+        progress_port=_read_number(environ, "TORPOR_PREWARM_PROGRESS_PORT", 0, 0, 65535),
+        compile_key=environ.get("TORPOR_COMPILE_KEY", ""),
+        compile_dir=environ.get("TORPOR_COMPILE_DIR", ""),
+        compile_store=environ.get("TORPOR_COMPILE_STORE", ""),
+        warm_pages=_read_flag(environ, "TORPOR_WARM_PAGES"),
     )
 
 
