@@ -56,11 +56,11 @@ class Signer:
     ) -> dict[str, str]:
         """As `sign`, at a given instant in UTC."""
         keys, stamp = self._find_keys(), when.strftime("%Y%m%dT%H%M%SZ")
-        signed = {**headers, "x-amz-date": stamp}
+        signed = {**headers, "X-Amz-Date": stamp}
         if not any(name.lower() == "x-amz-content-sha256" for name in headers):
-            signed["x-amz-content-sha256"] = NO_BODY
+            signed["X-Amz-Content-SHA256"] = NO_BODY
         if keys.token:
-            signed["x-amz-security-token"] = keys.token
+            signed["X-Amz-Security-Token"] = keys.token
         scope = f"{stamp[:8]}/{self.region}/s3/aws4_request"
         names, request = _canonical(method, url, signed)
         digest = hashlib.sha256(request.encode()).hexdigest()
