@@ -101,8 +101,8 @@ def _read_records(link: ssl.SSLSocket, view: memoryview) -> int:
     """Read until the view is full or the peer has closed."""
     filled, wanted = 0, len(view)
     while filled < wanted:
-        count = link.read(wanted - filled, view[filled:])
+        count = link.recv_into(view[filled:])
         if not count:
             break
-        filled += int(count)
+        filled += count
     return filled

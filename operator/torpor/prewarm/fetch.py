@@ -3,12 +3,14 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from torpor import clock
-from torpor.domain.fetching import FetchPlan, FetchReason, plan_fetch
-from torpor.prewarm.disk import probe_direct
+from torpor.domain.fetching import FetchPlan, FetchReason, format_bytes, plan_fetch
+from torpor.domain.pieces import choose_piece_bytes
 from torpor.prewarm.failure import FetchFailure, ObjectChanged
+from torpor.prewarm.journal import Journal, is_worth_keeping
 from torpor.prewarm.layout import Layout, Manifest
 from torpor.prewarm.locks import hold_lock
 from torpor.prewarm.preflight import Listing, examine
@@ -16,20 +18,28 @@ from torpor.prewarm.progress import PERIOD_SECONDS, Progress
 from torpor.prewarm.publish import publish
 from torpor.prewarm.room import make_room
 from torpor.prewarm.store import Store
+from torpor.prewarm.telling import tell
 from torpor.prewarm.transfer import Transfer
+from torpor.prewarm.writing import probe
 from torpor.settings.prewarm import PrewarmSettings
+
+_USELESS = frozenset({FetchReason.CHANGED, FetchReason.CORRUPT, FetchReason.TOO_LARGE})
 
 PLANS = 3
 """Plans made in one run when objects are replaced under way; an upload that never ends is not chased."""
 
 
 class Brought(NamedTuple):
-    """A copy on the node. `seconds` and `moved_bytes` are zero when it had been there."""
+    """A copy on the node. All numbers are zero when it had been there."""
 
     manifest: Manifest
     hit: bool
     moved_bytes: int
     seconds: float
+    resumed_bytes: int = 0
+    """What an earlier run, killed or failed, had left."""
+    writes: str = ""
+    """How files were written: `direct`, `dontcache` or `buffered`."""
 
 
 def list_weights(settings: PrewarmSettings) -> tuple[str, Listing]:
@@ -50,7 +60,7 @@ def bring_weights(
     With `expected_hash` only that content is accepted: the engine that waits was given that folder.
 
     Raises:
-        FetchFailure: it cannot be brought; nothing of it is left on the disk.
+        FetchFailure: it cannot be brought; what the next run can go on with is left on the disk.
     """
     store = Store(settings)
     layout = Layout(settings.cache_dir)
@@ -88,20 +98,33 @@ def _bring(
 ) -> Brought:
     name = listing.hash
     waited = _Waiting(name, say)
-    with hold_lock(layout.lock(name), waited.tick):
+    with hold_lock(layout.lock(name), waited.tick) as lock_fd:
         manifest = layout.find_copy(name)
         plan = plan_fetch(listing.files, manifest.sizes if manifest else None, settings.part_bytes)
         if plan.hit and manifest is not None:
             return Brought(manifest, hit=True, moved_bytes=0, seconds=0.0)
-        begun = clock.monotonic()
         try:
-            manifest = _download(settings, store, layout, plan, say)
-        except BaseException:
-            shutil.rmtree(layout.partial(name), ignore_errors=True)
-            if layout.find_copy(name) is None:
-                shutil.rmtree(layout.model(name), ignore_errors=True)
+            return _download(settings, store, layout, plan, say, lock_fd)
+        except BaseException as error:
+            _clean_up(layout, name, error)
             raise
-        return Brought(manifest, False, plan.total_bytes, clock.monotonic() - begun)
+
+
+def _clean_up(layout: Layout, name: str, error: BaseException) -> None:
+    """Keep what the next run can go on with, and nothing else.
+
+    Kept after a store that failed or refused, and after SIGTERM, if the journal has anything. Removed when
+    the content is void (replaced in the bucket, or wrong), when room is what lacks, and after a failure of
+    the disk or of our own, which the same files could bring about again.
+    """
+    keep = not isinstance(error, Exception) or (
+        isinstance(error, FetchFailure) and error.reason not in _USELESS
+    )
+    partial = layout.partial(name)
+    if not (keep and is_worth_keeping(partial)):
+        shutil.rmtree(partial, ignore_errors=True)
+    if not keep and layout.find_copy(name) is None:
+        shutil.rmtree(layout.model(name), ignore_errors=True)
 
 
 def _download(
@@ -110,19 +133,38 @@ def _download(
     layout: Layout,
     plan: FetchPlan,
     say: Callable[[dict[str, Any]], None],
-) -> Manifest:
-    source = store.address.source
+    lock_fd: int,
+) -> Brought:
+    begun, source = clock.monotonic(), store.address.source
     make_room(layout, plan.hash, source, plan.files, settings.budget_bytes)
     folder = layout.partial(plan.hash)
-    transfer = Transfer(
-        store,
-        folder,
-        plan,
-        Progress(plan.total_bytes, say),
-        settings=settings,
-        direct=probe_direct(os.path.dirname(folder)),
-    )
-    return publish(layout, plan.hash, source, transfer.run())
+    progress = Progress(plan.hash, plan.total_bytes, say)
+    rung = probe(os.path.dirname(folder))
+    with (
+        tell(settings.progress_port, progress.describe, say),
+        closing(Journal(folder, plan.files, choose_piece_bytes(settings.part_bytes))) as journal,
+    ):
+        if journal.rebooted:
+            say(
+                {
+                    "waiting": f"the node restarted: {format_bytes(journal.there_bytes)} are read again"
+                }
+            )
+            journal.scrub(rung)
+        transfer = Transfer(
+            store,
+            folder,
+            plan,
+            journal,
+            progress,
+            settings=settings,
+            rung=rung,
+            lock_fd=lock_fd,
+        )
+        manifest = publish(layout, plan.hash, source, transfer.run())
+    moved = plan.total_bytes - transfer.resumed_bytes
+    seconds = clock.monotonic() - begun
+    return Brought(manifest, False, moved, seconds, transfer.resumed_bytes, rung)
 
 
 class _Waiting:

@@ -25,14 +25,17 @@ def try_lock(path: str) -> int | None:
 
 
 @contextmanager
-def hold_lock(path: str, waiting: Callable[[], None] = lambda: None) -> Generator[None, None, None]:
-    """Hold the lock; `waiting` is called several times a second while another process has it."""
+def hold_lock(path: str, waiting: Callable[[], None] = lambda: None) -> Generator[int, None, None]:
+    """Hold the lock; `waiting` is called several times a second while another process has it.
+
+    Gives the descriptor: a child that inherits it holds the lock too, for as long as it lives.
+    """
     fd = try_lock(path)
     while fd is None:
         waiting()
         Event().wait(POLL_SECONDS)
         fd = try_lock(path)
     try:
-        yield
+        yield fd
     finally:
         os.close(fd)

@@ -144,6 +144,8 @@ def _fetch(settings: PrewarmSettings, expected_hash: str | None) -> dict[str, An
         "reason": "Ready",
         "seconds": round(brought.seconds, 3),
         "bytesPerSecond": round(rate),
+        "resumedBytes": brought.resumed_bytes,
+        "writes": str(brought.writes),
         "message": f"fetched {format_bytes(manifest.total_bytes)} in {len(manifest.files)} files in "
         f"{brought.seconds:.1f} s ({format_bytes(round(rate))}/s), verified: {manifest.verified}",
     }

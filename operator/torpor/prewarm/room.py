@@ -6,6 +6,7 @@ import shutil
 from torpor.domain.fetching import Refusal, RemoteFile, refuse_size
 from torpor.prewarm.disk import reserve
 from torpor.prewarm.failure import raise_refusal
+from torpor.prewarm.journal import resumable
 from torpor.prewarm.layout import SPACE_LOCK, Layout
 from torpor.prewarm.locks import hold_lock, try_lock
 
@@ -18,16 +19,21 @@ def make_room(
     """Create `partial/<name>` with every file at its full size; the caller holds the lock of `name`.
 
     One process at a time measures and reserves, and reserved files count as used, so that two downloads
-    cannot both take the last gigabyte. Downloads whose process died are removed when their room is needed.
+    cannot both take the last gigabyte. A download of these very files that can be gone on with is left as it is.
+    Downloads whose process died are removed when their room is needed.
 
     Raises:
         FetchFailure: it does not fit the budget or the disk.
         OSError: the cache cannot be written.
     """
-    for leftover in (layout.partial(name), layout.model(name)):
-        if os.path.isdir(leftover):
-            shutil.rmtree(leftover)
     need = sum(file.size for file in files)
+    kept = resumable(layout, name)
+    for leftover in (layout.partial(name), layout.model(name)):
+        if os.path.isdir(leftover) and not (kept and leftover == layout.partial(name)):
+            shutil.rmtree(leftover)
+    if kept:  # its room is reserved already, and counted
+        raise_refusal(refuse_size(source, need, budget_bytes, used_bytes=0, free_bytes=None))
+        return
     with hold_lock(layout.lock(SPACE_LOCK)):
         if _refuse(layout, source, need, budget_bytes) is not None:
             _sweep(layout)
