@@ -85,6 +85,12 @@ class Prewarm:
         ]
         assert left == []
 
+    def assert_only_partial(self) -> None:
+        """Nothing that could be taken for a copy; what the next run can go on with may be there."""
+        models = self.cache / "models"
+        assert not models.exists() or list(models.iterdir()) == []
+        assert [path.name for path in (self.cache / "partial").iterdir()] != []
+
     def assert_holds(self, result: dict[str, Any], files: dict[str, bytes]) -> None:
         """The copy has these files, byte for byte, and nothing else but torpor's own."""
         model = self.model(result["hash"])
