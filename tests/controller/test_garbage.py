@@ -9,10 +9,12 @@ from tests.cluster_room.kubeapi import KubeApi
 from tests.controller.stage import until
 from torpor.cluster.connect import Api
 from torpor.cluster.objects import Objects
-from torpor.controller.garbage import NodeLabels
+from torpor.controller.garbage import Home, NodeLabels
 from torpor.controller.seen import Seen
+from torpor.manifests.setting import Installation
 
 Json = dict[str, Any]
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/torpor-system/leases/torpor-controller"
 USED, UNUSED = "weights.torpor.dev/used", "weights.torpor.dev/unused"
 
 
@@ -22,7 +24,21 @@ class Yard:
     def __init__(self, kube: KubeApi, api: Api) -> None:
         self.kube = kube
         self.seen = Seen("torpor-system")
-        self.labels = NodeLabels(self.seen, Objects(api))
+        install = Installation("example.com/torpor:1", "vllm:1", cache_dir="/cache")
+        home = Home("torpor-system", "torpor-controller")
+        self.labels = NodeLabels(self.seen, Objects(api), install, home)
+        kube.put(
+            LEASE,
+            {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {
+                    "name": "torpor-controller",
+                    "namespace": "torpor-system",
+                    "uid": "uid-lease",
+                },
+            },
+        )
         self.seen.endpoints[("ml", "tiny")] = {"status": {"weights": {"hash": "used"}}}
         self.seen.endpoints[("ml", "new")] = {"metadata": {}}
         kube.told = self.hear
@@ -35,7 +51,7 @@ class Yard:
 
     def labelled(self, label: str) -> list[str]:
         nodes = self.kube.objects.values()
-        return [n["metadata"]["name"] for n in nodes if label in n["metadata"]["labels"]]
+        return [n["metadata"]["name"] for n in nodes if label in n["metadata"].get("labels", ())]
 
 
 @pytest.fixture

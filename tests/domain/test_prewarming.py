@@ -5,17 +5,16 @@ from dataclasses import replace
 import pytest
 
 from torpor.domain.observation import Fault
-from torpor.domain.prewarming import (
+from torpor.domain.prewarming import after_failed_wake, pause_ms, plan, still_wrong
+from torpor.domain.prewarmjobs import (
+    CLAIM,
     JobKind,
     JobSeen,
     JobState,
     JobWanted,
+    NodeNeeds,
     Weights,
     WeightsPlan,
-    after_failed_wake,
-    pause_ms,
-    plan,
-    still_wrong,
 )
 
 NOW = 1_800_000_000_000
@@ -50,7 +49,7 @@ def planned(
     labelled: frozenset[str] = NONE,
     now: int = NOW,
 ) -> WeightsPlan:
-    return plan(SPEC, known, jobs, nodes, labelled, now)
+    return plan(SPEC, known, jobs, NodeNeeds(nodes, labelled=labelled), now)
 
 
 def check(attempt: int) -> tuple[JobWanted, ...]:

@@ -47,9 +47,30 @@ class Seen:
         obj = self.endpoints.get(key)
         return None if obj is None else str(obj["metadata"]["resourceVersion"])
 
+    def weights_label(self, key: Key) -> str:
+        """Return the node label that stands for the endpoint's weights, as its status names them."""
+        weights = (self.endpoints.get(key, {}).get("status") or {}).get("weights") or {}
+        return f"{names.WEIGHTS_NODE_PREFIX}{weights.get('hash')}"
+
     def jobs(self, key: Key) -> list[Json]:
         """Return the endpoint's prewarm Jobs."""
         return list(self._jobs.get(key, {}).values())
+
+    def all_jobs(self) -> Iterator[Json]:
+        """Return the prewarm Jobs of every endpoint."""
+        return chain.from_iterable(shelf.values() for shelf in self._jobs.values())
+
+    def engine_objects(self) -> Iterator[Json]:
+        """Return the engines' pods of every endpoint that have not ended."""
+        for shelf in self._pods.values():
+            for pod in shelf.values():
+                labels = pod["metadata"].get("labels") or {}
+                phase = (pod.get("status") or {}).get("phase")
+                if labels.get(names.COMPONENT_LABEL) == names.COMPONENT_ENGINE and phase not in (
+                    "Succeeded",
+                    "Failed",
+                ):
+                    yield pod
 
     def pods_of(self, key: Key, component: str) -> list[Json]:
         """Return the endpoint's living pods of one component, as objects."""

@@ -19,6 +19,18 @@ log = logging.getLogger(__name__)
 _MOVING = ("cost", "keepAlive", "tokens")
 """Parts of the status that move by themselves while an endpoint is awake; written at a slower, regular pace."""
 _WARN = frozenset({"False"})
+_ARRIVING = ("percent", "bytes", "bytesPerSecond", "secondsLeft")
+"""Figures of a download, which move by themselves as well."""
+_TOLD_SLOWLY = frozenset({Reason.WEIGHTS_FETCHING.value, Reason.WARMING_UP.value})
+"""Conditions whose message repeats those figures."""
+
+
+def moves(status: Json) -> bool:
+    """Whether figures of this status change by themselves: something runs, or is being downloaded."""
+    if status.get("replicas") or (status.get("cost") or {}).get("live"):
+        return True
+    nodes = (status.get("weights") or {}).get("nodes") or ()
+    return any(node.get("state") == "Fetching" for node in nodes)
 
 
 def patch_between(before: Json, after: Json) -> Json:
@@ -44,13 +56,19 @@ def matters(before: Json, after: Json) -> bool:
 
 def _still(status: Json) -> Json:
     rest = {key: value for key, value in status.items() if key not in _MOVING}
-    return rest | {"conditions": [_settled(c) for c in status.get("conditions") or ()]}
+    weights = dict(status.get("weights") or {})
+    weights["nodes"] = [
+        {key: value for key, value in node.items() if key not in _ARRIVING}
+        for node in weights.get("nodes") or ()
+    ]
+    conditions = [_settled(c) for c in status.get("conditions") or ()]
+    return rest | {"conditions": conditions, "weights": weights}
 
 
 def _settled(condition: Json) -> Json:
     """A condition without what changes with every request: a steady client must not cause a write a request."""
     calm = {key: value for key, value in condition.items() if key != "lastTransitionTime"}
-    if condition.get("status") == "True":
+    if condition.get("status") == "True" or condition.get("reason") in _TOLD_SLOWLY:
         calm.pop("message", None)
     if condition.get("reason") == Reason.KEEPING_WARM.value:
         calm["reason"] = Reason.SERVING.value
