@@ -112,3 +112,42 @@ async def test_nothing_is_swept_before_everything_was_listed(yard: Yard) -> None
     left.set()
     await until(lambda: yard.labelled(USED) == [])
     running.cancel()
+
+
+async def test_a_job_clears_the_disk_of_every_node_before_its_label_goes(yard: Yard) -> None:
+    yard.seen.endpoints[("ml", "tiny")] = {
+        "status": {"weights": {"hash": "used", "parts": ["used", "adapter"]}}
+    }
+    await yard.labels.sweep_at_once()
+    jobs = [obj for path, obj in yard.kube.objects.items() if "/jobs/" in path]
+    assert len(jobs) == 3
+    for job in jobs:
+        assert job["metadata"]["namespace"] == "torpor-system"
+        assert job["metadata"]["ownerReferences"][0]["uid"] == "uid-lease"
+        pod = job["spec"]["template"]["spec"]
+        args = pod["containers"][0]["args"]
+        assert args == ["prewarm", "collect", "--keep", "adapter", "--keep", "used"]
+        assert pod["volumes"][0]["hostPath"]["path"] == "/cache"
+    writes = [line for line in yard.kube.writes() if "/jobs" in line or "/nodes/n1" in line]
+    assert writes.index("PATCH /api/v1/nodes/n1") > 0
+
+
+async def test_a_label_stays_while_no_job_can_be_made(yard: Yard) -> None:
+    path = "/apis/batch/v1/namespaces/torpor-system/jobs"
+    yard.kube.refuse[f"POST {path}"] = (403, "no")
+    await yard.labels.sweep_at_once()
+    assert yard.labelled(UNUSED) == ["n1", "n2", "n3"]
+
+
+async def test_what_a_job_fetches_or_a_pod_runs_is_used_although_no_status_says_so_yet(
+    yard: Yard,
+) -> None:
+    notes = {"torpor.dev/weights": "unused", "torpor.dev/weights-parts": "unused"}
+    job = {"metadata": {"name": "f", "namespace": "ml", "uid": "j", "annotations": notes,
+                        "labels": {"torpor.dev/endpoint": "new"}}}  # fmt: skip
+    yard.seen.take_child("Job", job, deleted=False)
+    await yard.labels.sweep_at_once()
+    assert yard.labelled(UNUSED) == ["n1", "n2", "n3"]
+    yard.seen.take_child("Job", job, deleted=True)
+    await yard.labels.sweep_at_once()
+    assert yard.labelled(UNUSED) == []

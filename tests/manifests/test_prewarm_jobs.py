@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.manifests.blueprints import HASH, INSTALLATION, endpoint
-from torpor.domain.prewarmjobs import CLAIM, JobKind, JobWanted, Weights
-from torpor.manifests.prewarmjobs import Room, collect_job, prewarm_job
+from torpor.domain.prewarmjobs import JobKind, JobWanted, Weights
+from torpor.manifests.prewarmjobs import prewarm_job
 from torpor.manifests.weights import weights_digest
 from torpor.manifests.workload import owner_reference
 
