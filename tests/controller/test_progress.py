@@ -13,7 +13,8 @@ from torpor.controller.seen import Key, Seen
 from torpor.domain.prewarmjobs import Progress
 
 Json = dict[str, Any]
-RUNNING, ENDED = {"running": {}}, {"terminated": {"exitCode": 0}}
+RUNNING: Json = {"running": {}}
+ENDED: Json = {"terminated": {"exitCode": 0}}
 
 
 def pod(uid: str, component: str, state: Json, kind: str = "containerStatuses") -> Json:

@@ -21,12 +21,13 @@ from torpor.controller.children import Children
 from torpor.controller.composing import Picture, compose_status, invalid_status
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
+from torpor.controller.events import post_events
 from torpor.controller.labelling import label_nodes
 from torpor.controller.lastwords import explained
 from torpor.controller.progress import ProgressPoller
 from torpor.controller.seen import Key, Seen
 from torpor.controller.wanting import children_wanted, held_back
-from torpor.controller.writing import matters, moves, patch_between, post_events
+from torpor.controller.writing import matters, moves, patch_between
 from torpor.domain import failing, prewarming
 from torpor.domain.leaving import SHORTEST_GRACE_SECONDS, with_nothing_to_finish
 from torpor.domain.observation import Fault, Workload

@@ -47,7 +47,7 @@ class Cache(Words):
 
     rules = (
         Rule(
-            "(self.kind == 'pvc') == has(self.claim)",
+            "(has(self.kind) && self.kind == 'pvc') == has(self.claim)",
             "claim names the PersistentVolumeClaim of kind pvc, and belongs to that kind alone",
             field=".claim",
         ),
