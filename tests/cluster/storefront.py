@@ -1,4 +1,4 @@
-"""A door in front of the S3 server: it writes down every request that comes through, and can let bytes through slowly."""
+"""A door in front of the S3 server: it writes down each request that comes through, and can be slow."""
 
 import re
 import socket
