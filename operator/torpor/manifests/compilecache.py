@@ -40,9 +40,7 @@ _FOLDERS: Final = {
 
 def compile_env(compile_dir: str = COMPILE_DIR) -> list[Json]:
     """Return the engine's variables that put every compile cache below one folder."""
-    return [
-        {"name": name, "value": f"{compile_dir}/{folder}"} for name, folder in _FOLDERS.items()
-    ]
+    return [{"name": name, "value": f"{compile_dir}/{folder}"} for name, folder in _FOLDERS.items()]
 
 
 def compile_settings(key: str, store: str = "", compile_dir: str = COMPILE_DIR) -> list[Json]:

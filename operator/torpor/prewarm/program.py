@@ -61,6 +61,8 @@ def main(argv: list[str]) -> int:
         print(USAGE, file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _stop)
+    if order.mode == "accompany":
+        return _accompany(order)
     try:
         settings = read_prewarm_settings()
     except InvalidSetting as error:
@@ -108,11 +110,44 @@ def run(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
     """
     if order.mode == "preflight":
         return _preflight(settings)
+    result = _bring(order, settings)
+    if order.mode == "ensure" and settings.compile_key and settings.compile_dir:
+        result["compiled"] = _restore_compiled(settings)
+    return result
+
+
+def _bring(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
     if order.hash is not None:
         manifest = Layout(settings.cache_dir).find_copy(check_hash(order.hash))
         if manifest is not None:
             return _describe_hit(manifest)
     return _fetch(settings, order.hash)
+
+
+def _accompany(order: Order) -> int:
+    """Accompany an engine until the end, which is never a failure: the engine's pod would have it too."""
+    try:
+        from torpor.prewarm.companion import accompany, idle
+
+        try:
+            settings = read_prewarm_settings()
+        except InvalidSetting as error:
+            write_line({"companion": {"step": "settings", "error": str(error)}})
+            idle()
+        accompany(settings, order.hashes)
+    except Stop:
+        return 0
+
+
+def _restore_compiled(settings: PrewarmSettings) -> dict[str, Any]:
+    """Give the pod what engines like its own have compiled before, if the node has it."""
+    import os
+
+    from torpor.prewarm.compiled import restore
+
+    layout = Layout(settings.cache_dir)
+    pod = os.uname().nodename
+    return restore(layout, settings.compile_key, settings.compile_dir, pod)._asdict()
 
 
 def _preflight(settings: PrewarmSettings) -> dict[str, Any]:
