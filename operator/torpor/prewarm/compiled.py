@@ -65,7 +65,7 @@ def compile_folder(layout: Layout, key: str) -> str:
 
 
 def key_parts(compile_key: str, driver_folder: str = "/proc/driver/nvidia") -> dict[str, Any]:
-    """What an entry on this node depends on: what the controller knows, and driver and GPUs, which only a node knows."""
+    """What an entry depends on: what the controller knows, and driver and GPUs, which only the node knows."""
     return {
         "engine": compile_key,
         "driver": _first_line(os.path.join(driver_folder, "version")),

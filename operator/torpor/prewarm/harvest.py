@@ -43,6 +43,10 @@ _OF_THIS_HARDWARE = "gpu_p2p_access_cache_for_"
 """What vLLM found out about the wires between the very GPUs that it was given; another pod is given others."""
 
 
+_COUNTED = ("models", "partial", "compile")
+_WAIT = Event().wait
+
+
 class Harvest(NamedTuple):
     """What became of it. `entry` is what the node has now, None if nothing."""
 
@@ -59,7 +63,7 @@ def harvest(
     weights: str,
     pod: str,
     budget_bytes: int = 0,
-    pause: Callable[[float], object] = Event().wait,
+    pause: Callable[[float], object] = _WAIT,
 ) -> Harvest:
     """Publish what lies in the engine's folder, unless the node has it.
 
@@ -161,9 +165,6 @@ def room_for(layout: Layout, size: int, budget_bytes: int) -> str:
                 f"{size} bytes were compiled and the cache holds {used} of {budget_bytes}: not kept"
             )
     return ""
-
-
-_COUNTED = ("models", "partial", "compile")
 
 
 def _refuse(layout: Layout, files: dict[str, FileFacts], budget_bytes: int) -> str:
