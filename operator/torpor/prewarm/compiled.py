@@ -69,7 +69,7 @@ def key_parts(compile_key: str, driver_folder: str = "/proc/driver/nvidia") -> d
     return {
         "engine": compile_key,
         "driver": _first_line(os.path.join(driver_folder, "version")),
-        "gpus": sorted(_products(os.path.join(driver_folder, "gpus"))),
+        "gpus": sorted(set(_products(os.path.join(driver_folder, "gpus")))),
         "machine": os.uname().machine,
     }
 
