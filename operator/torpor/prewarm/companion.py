@@ -125,4 +125,8 @@ def _keep_compiled(settings: PrewarmSettings, hashes: tuple[str, ...]) -> dict[s
             "files": len(done.entry.files),
             "newBytes": sum(fresh),
         }
+        if settings.compile_store == "s3":
+            from torpor.prewarm.compiledstore import send_entry
+
+            result["store"] = send_entry(settings, done.entry)
     return result

@@ -111,8 +111,8 @@ def run(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
     if order.mode == "preflight":
         return _preflight(settings)
     result = _bring(order, settings)
-    if order.mode == "ensure" and settings.compile_key and settings.compile_dir:
-        result["compiled"] = _restore_compiled(settings)
+    if order.mode in ("fetch", "ensure") and settings.compile_key:
+        result |= _compiled(order, settings, fetched=result["reason"] != "Hit")
     return result
 
 
@@ -139,15 +139,25 @@ def _accompany(order: Order) -> int:
         return 0
 
 
-def _restore_compiled(settings: PrewarmSettings) -> dict[str, Any]:
-    """Give the pod what engines like its own have compiled before, if the node has it."""
-    import os
+def _compiled(order: Order, settings: PrewarmSettings, *, fetched: bool) -> dict[str, Any]:
+    """Give the pod what engines like its own have compiled before. The bucket is asked only where time is spent anyway.
 
-    from torpor.prewarm.compiled import restore
+    The node's entry is brought by the Job that fetches, and by an init container that had to fetch the weights itself.
+    """
+    said: dict[str, Any] = {}
+    if settings.compile_store == "s3" and (fetched or order.mode == "fetch"):
+        from torpor.prewarm.compiledstore import bring_entry
 
-    layout = Layout(settings.cache_dir)
-    pod = os.uname().nodename
-    return restore(layout, settings.compile_key, settings.compile_dir, pod)._asdict()
+        said["compiledBrought"] = bring_entry(settings)
+    if order.mode == "ensure" and settings.compile_dir:
+        import os
+
+        from torpor.prewarm.compiled import restore
+
+        layout, pod = Layout(settings.cache_dir), os.uname().nodename
+        given = restore(layout, settings.compile_key, settings.compile_dir, pod)
+        said["compiled"] = given._asdict()
+    return said
 
 
 def _preflight(settings: PrewarmSettings) -> dict[str, Any]:
