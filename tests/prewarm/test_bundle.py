@@ -113,6 +113,13 @@ def linked_folder(tar: tarfile.TarFile) -> None:
             lambda: forge(ONE, lambda tar: link(tar, "files/a", tarfile.LNKTYPE, "manifest.json")),
             "its manifest does not",
         ),
+        (
+            lambda: forge(
+                {"a": (0, 1, False)},
+                lambda tar: link(tar, "files/a", tarfile.SYMTYPE, "/etc/passwd"),
+            ),
+            "its manifest does not",
+        ),
         (lambda: forge({"d/a": (1, 1, False)}, linked_folder), "its manifest does not"),
         (lambda: forge(ONE, lambda tar: None), "it lacks 1 of 1 files"),
         (lambda: forge({"../a": (1, 1, False)}, lambda tar: None), "outside its folder"),
@@ -125,7 +132,14 @@ def linked_folder(tar: tarfile.TarFile) -> None:
     ],
     ids=[
         *("climbs out", "absolute", "another folder", "another size", "twice", "symlink"),
-        *("hard link", "through a link", "lacking", "manifest climbs out", "too large"),
+        *(
+            "hard link",
+            "empty symlink",
+            "through a link",
+            "lacking",
+            "manifest climbs out",
+            "too large",
+        ),
         *("of another key", "empty", "no tar", "zeros", "cut"),
     ],
 )

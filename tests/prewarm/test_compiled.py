@@ -219,6 +219,15 @@ def test_an_entry_without_a_manifest_is_published_anew(node: Node) -> None:
     assert node.restore("pod-b").files == len(FILES)
 
 
+def test_what_a_killed_companion_left_half_done_is_in_nobodys_way(node: Node) -> None:
+    stage = Path(node.layout.partial(node.key))
+    (stage / "files/triton").mkdir(parents=True)
+    (stage / "files/triton/half").write_bytes(b"half")
+    node.compile()
+    assert node.publish().published
+    assert contents(node.entry / "files") == FILES
+
+
 def test_a_pod_that_has_its_own_already_keeps_it(node: Node) -> None:
     node.compile()
     node.publish()
