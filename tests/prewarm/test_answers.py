@@ -16,8 +16,8 @@ ELSEWHERE = {"x-amz-bucket-region": "eu-west-1"}
 MALFORMED = "AuthorizationHeaderMalformed"
 
 LISTING: dict[str, tuple[int, bytes, dict[str, str], str, str]] = {
-    "expired token": (400, error("ExpiredToken"), {}, DENIED, "session token: it is invalid or expired"),
-    "foreign token": (403, error("InvalidToken"), {}, DENIED, "does not accept the session token"),
+    "expired token": (400, error("ExpiredToken"), {}, DENIED, "has expired (ExpiredToken): AWS_SESSION"),
+    "foreign token": (403, error("InvalidToken"), {}, DENIED, "does not know the session token"),
     "redirect to the bucket's region": (
         301, error("PermanentRedirect"), ELSEWHERE, REGION, "lives in 'eu-west-1'",
     ),

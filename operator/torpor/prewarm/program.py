@@ -61,6 +61,8 @@ def main(argv: list[str]) -> int:
         print(USAGE, file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _stop)
+    if order.mode == "accompany":
+        return _accompany(order)
     try:
         settings = read_prewarm_settings()
     except InvalidSetting as error:
@@ -108,11 +110,54 @@ def run(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
     """
     if order.mode == "preflight":
         return _preflight(settings)
+    result = _bring(order, settings)
+    if order.mode in ("fetch", "ensure") and settings.compile_key:
+        result |= _compiled(order, settings, fetched=result["reason"] != "Hit")
+    return result
+
+
+def _bring(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
     if order.hash is not None:
         manifest = Layout(settings.cache_dir).find_copy(check_hash(order.hash))
         if manifest is not None:
             return _describe_hit(manifest)
     return _fetch(settings, order.hash)
+
+
+def _accompany(order: Order) -> int:
+    """Accompany an engine until the end, which is never a failure: the engine's pod would have it too."""
+    try:
+        from torpor.prewarm.companion import accompany, idle
+
+        try:
+            settings = read_prewarm_settings()
+        except InvalidSetting as error:
+            write_line({"companion": {"step": "settings", "error": str(error)}})
+            idle()
+        accompany(settings, order.hashes)
+    except Stop:
+        return 0
+
+
+def _compiled(order: Order, settings: PrewarmSettings, *, fetched: bool) -> dict[str, Any]:
+    """Give the pod what engines like its own have compiled before. The bucket is asked only where time is spent anyway.
+
+    The node's entry is brought by the Job that fetches, and by an init container that had to fetch the weights itself.
+    """
+    said: dict[str, Any] = {}
+    if settings.compile_store == "s3" and (fetched or order.mode == "fetch"):
+        from torpor.prewarm.compiledstore import bring_entry
+
+        said["compiledBrought"] = bring_entry(settings)
+    if order.mode == "ensure" and settings.compile_dir:
+        import os
+
+        from torpor.prewarm.compiled import restore
+
+        layout, pod = Layout(settings.cache_dir), os.uname().nodename
+        given = restore(layout, settings.compile_key, settings.compile_dir, pod)
+        said["compiled"] = given._asdict()
+    return said
 
 
 def _preflight(settings: PrewarmSettings) -> dict[str, Any]:

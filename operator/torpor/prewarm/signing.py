@@ -1,15 +1,20 @@
 """Requests that a store accepts: credentials from the settings or from botocore's chain, AWS signature version 4."""
 
+import hashlib
 from typing import Any, cast
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from torpor.domain.fetching import FetchReason
 from torpor.prewarm.failure import FetchFailure
 from torpor.settings.prewarm import PrewarmSettings
+
+EMPTY_PAYLOAD = hashlib.sha256(b"").hexdigest()
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+"""Said in place of the body's hash where TLS protects it already."""
 
 
 class Signer:
@@ -22,21 +27,37 @@ class Signer:
             FetchFailure: there are none, or only half of a pair.
         """
         self.region = settings.region
-        self._credentials = _find_credentials(settings)
+        self._credentials = None if settings.anonymous else _find_credentials(settings)
 
     @property
     def access_key(self) -> str:
-        """The key's name, which is no secret."""
-        frozen: Any = self._credentials.get_frozen_credentials()
-        return str(frozen.access_key)
+        """The key's name, which is no secret; empty when nothing is signed."""
+        return str(_freeze(self._credentials).access_key) if self._credentials else ""
 
-    def sign(self, method: str, url: str, headers: dict[str, str]) -> dict[str, str]:
-        """Return the headers with date and authorization added; all given ones are covered."""
+    def sign(
+        self, method: str, url: str, headers: dict[str, str], payload: str = EMPTY_PAYLOAD
+    ) -> dict[str, str]:
+        """Return the headers with date and authorization added; all given ones are covered.
+
+        `payload` is the body's SHA-256 in hex, or `UNSIGNED_PAYLOAD`. An anonymous request stays as it is.
+        """
+        if self._credentials is None:
+            return headers
         request = AWSRequest(method=method, url=url, headers=headers)
-        frozen = self._credentials.get_frozen_credentials()
-        auth: Any = S3SigV4Auth(frozen, "s3", self.region)
+        auth: Any = S3SigV4Auth(_freeze(self._credentials), "s3", self.region)
+        auth.payload = lambda _: payload
         auth.add_auth(request)
         return dict(request.headers.items())
+
+
+def _freeze(credentials: Credentials) -> Any:
+    """Take the credentials of this moment; those of a pod's identity are asked for, and asked for again, here."""
+    try:
+        return credentials.get_frozen_credentials()
+    except (BotoCoreError, ClientError) as error:
+        raise FetchFailure(
+            FetchReason.ACCESS_DENIED, f"the S3 credentials of the pod's identity fail ({error})"
+        ) from error
 
 
 def _find_credentials(settings: PrewarmSettings) -> Credentials:
