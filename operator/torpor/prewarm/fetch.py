@@ -90,7 +90,8 @@ def _bring(
     waited = _Waiting(name, say)
     with hold_lock(layout.lock(name), waited.tick):
         manifest = layout.find_copy(name)
-        plan = plan_fetch(listing.files, manifest.sizes if manifest else None, settings.part_bytes)
+        on_node = manifest.sizes if manifest else None
+        plan = plan_fetch(listing.files, on_node, settings.part_bytes, store.address.store)
         if plan.hit and manifest is not None:
             return Brought(manifest, hit=True, moved_bytes=0, seconds=0.0)
         begun = clock.monotonic()
