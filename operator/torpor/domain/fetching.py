@@ -1,8 +1,8 @@
 """What to fetch: a bucket's listing and what is on the node already → a plan, or the reason why there is none.
 
 Two listings that hash alike hold the same bytes, so the hash is the name of the copy on the node and two
-endpoints on one checkpoint in one bucket share it. The order of the parts is the order of the plan: small files first, so
-that an engine's configuration is there early, then each shard from front to back.
+endpoints on one checkpoint in one bucket share it. The order of the parts is the order of the plan: small
+files first, so that an engine's configuration is there early, then each shard from front to back.
 """
 
 import hashlib
