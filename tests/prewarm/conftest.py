@@ -113,6 +113,10 @@ class Prewarm:
             "TORPOR_CACHE_DIR": settings.cache_dir,
             "TORPOR_TERMINATION_LOG": settings.termination_log,
             "TORPOR_PREWARM_PART_BYTES": str(settings.part_bytes),
+            "TORPOR_CACHE_BUDGET_BYTES": str(settings.budget_bytes),
+            "TORPOR_CACHE_KEEP": settings.keep,
+            "TORPOR_CACHE_KEEP_AS_OF": str(settings.keep_as_of),
+            "TORPOR_LAST_USE": str(settings.last_use),
         }
 
 
