@@ -73,7 +73,7 @@ class Prewarm:
         assert order is not None
         status = carry_out(order, self.settings._replace(**changed))
         result: dict[str, Any] = json.loads(Path(self.settings.termination_log).read_text())
-        good = result["reason"] in ("Listed", "Ready", "Hit")
+        good = result["reason"] in ("Listed", "Ready", "Hit", "Collected")
         assert status == (0 if good else 1)
         assert good or set(result) == {"reason", "message", "retryable"}
         return result
@@ -113,6 +113,10 @@ class Prewarm:
             "TORPOR_CACHE_DIR": settings.cache_dir,
             "TORPOR_TERMINATION_LOG": settings.termination_log,
             "TORPOR_PREWARM_PART_BYTES": str(settings.part_bytes),
+            "TORPOR_CACHE_BUDGET_BYTES": str(settings.budget_bytes),
+            "TORPOR_CACHE_KEEP": settings.keep,
+            "TORPOR_CACHE_KEEP_AS_OF": str(settings.keep_as_of),
+            "TORPOR_LAST_USE": str(settings.last_use),
         }
 
 

@@ -28,6 +28,24 @@ def test_an_object_has_the_url_its_store_expects(
     assert address.origin + address.object_target("config.json") == url
 
 
+@pytest.mark.parametrize(
+    ("source", "endpoint", "store"),
+    [
+        ("s3://models/llama/", "http://minio:9000", "http://minio:9000/models"),
+        ("s3://models/qwen/", "http://MINIO:9000/", "http://minio:9000/models"),
+        ("s3://other/llama/", "http://minio:9000", "http://minio:9000/other"),
+        ("s3://models/llama/", "http://minio:9001", "http://minio:9001/models"),
+        ("s3://models/llama/", "https://minio:9000", "https://minio:9000/models"),
+        ("s3://models/llama/", "http://minio:9000/tenant", "http://minio:9000/tenant/models"),
+    ],
+    ids=["plain", "another prefix", "another bucket", "another port", "another scheme", "another path"],
+)  # fmt: skip
+def test_a_store_is_an_address_and_a_bucket_whatever_the_prefix(
+    source: str, endpoint: str, store: str
+) -> None:
+    assert read_address(source, endpoint, "x", path_style=True).store == store
+
+
 def test_china_has_a_domain_of_its_own() -> None:
     address = read_address("s3://models/x", "", "cn-north-1", path_style=False)
     assert address.origin == "https://models.s3.cn-north-1.amazonaws.com.cn"

@@ -184,7 +184,6 @@ def test_an_object_replaced_half_way_is_listed_and_fetched_anew(
 
 def test_ensure_says_that_the_object_was_replaced(prewarm: Prewarm, bucket: Bucket) -> None:
     bucket.put_checkpoint("llama/", shard_bytes=8 * PART)
-    name = prewarm.run("preflight")["hash"]
     replaced: list[str] = []
 
     def replace(asked: Asked) -> None:
@@ -193,7 +192,9 @@ def test_ensure_says_that_the_object_was_replaced(prewarm: Prewarm, bucket: Buck
             bucket.put(f"llama/{SHARD}", safetensors(b"\7" * 8 * PART))
 
     with FaultProxy(bucket.server.port, before=replace) as proxy:
+        name = prewarm.run("preflight", endpoint=proxy.endpoint)["hash"]
         result = prewarm.run("ensure", "--hash", name, endpoint=proxy.endpoint)
+    assert replaced
     assert result["reason"] == "WeightsChanged"
     assert f"{name} was asked for" in result["message"]
     prewarm.assert_nothing_left()

@@ -44,8 +44,9 @@ def test_a_second_fetch_finds_the_copy_and_reads_no_weights(
     prewarm: Prewarm, bucket: Bucket
 ) -> None:
     bucket.put_checkpoint("llama/")
-    first = prewarm.run("fetch")
     with FaultProxy(bucket.server.port) as proxy:
+        first = prewarm.run("fetch", endpoint=proxy.endpoint)
+        proxy.asked.clear()
         second = prewarm.run("fetch", endpoint=proxy.endpoint)
     assert second["reason"] == "Hit"
     assert second["hash"] == first["hash"]
@@ -213,10 +214,10 @@ def test_after_kill_9_the_next_run_publishes_the_right_bytes(
     with FaultProxy(bucket.server.port, before=kill) as proxy:
         pods.append(_start(prewarm, 0, endpoint=proxy.endpoint))
         pods[0].communicate(timeout=60)
-    assert pods[0].returncode == -signal.SIGKILL
-    name = prewarm.run("preflight")["hash"]
-    assert not prewarm.model(name).exists()
-    result = prewarm.run("fetch")
+        assert pods.pop().returncode == -signal.SIGKILL
+        name = prewarm.run("preflight", endpoint=proxy.endpoint)["hash"]
+        assert not prewarm.model(name).exists()
+        result = prewarm.run("fetch", endpoint=proxy.endpoint)
     assert result["reason"] == "Ready"
     prewarm.assert_holds(result, files)
 

@@ -37,6 +37,15 @@ class Address(NamedTuple):
         default = {"http": 80, "https": 443}[self.scheme]
         return f"{self.scheme}://{host}" + ("" if self.port == default else f":{self.port}")
 
+    @property
+    def store(self) -> str:
+        """Which bucket at which address, without the prefix, as requests name it: part of a copy's name.
+
+        `https://bucket.host` or `https://host/path/bucket`. The path in front of the keys belongs to it: one
+        gateway may lead to several people's stores by path.
+        """
+        return self.origin + self.root
+
     def object_target(self, key: str) -> str:
         """Request target of one object; `key` is relative to the prefix."""
         return f"{self.root}/{quote(self.prefix + key, safe='/-_.~')}"

@@ -34,3 +34,13 @@ def raise_refusal(refusal: Refusal | None) -> None:
     """
     if refusal is not None:
         raise FetchFailure(refusal.reason, refusal.message, retryable=refusal.retryable)
+
+
+def explain_cache_error(folder: str, error: OSError) -> FetchFailure:
+    """What to say when the cache folder itself cannot be read or written."""
+    return FetchFailure(
+        FetchReason.INTERNAL,
+        f"the weights cache {folder} cannot be used: {error.strerror or error} "
+        f"({error.filename or 'no path'})",
+        retryable=True,
+    )

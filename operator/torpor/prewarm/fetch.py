@@ -8,15 +8,19 @@ from typing import Any, NamedTuple
 from torpor import clock
 from torpor.domain.fetching import FetchPlan, FetchReason, plan_fetch
 from torpor.prewarm.disk import probe_direct
-from torpor.prewarm.failure import FetchFailure, ObjectChanged
+from torpor.prewarm.failure import FetchFailure, ObjectChanged, explain_cache_error
+from torpor.prewarm.inventory import CacheState, survey
 from torpor.prewarm.layout import Layout, Manifest
 from torpor.prewarm.locks import hold_lock
 from torpor.prewarm.preflight import Listing, examine
-from torpor.prewarm.progress import PERIOD_SECONDS, Progress
+from torpor.prewarm.progress import Progress
 from torpor.prewarm.publish import publish
-from torpor.prewarm.room import make_room
+from torpor.prewarm.room import make_room, read_terms
+from torpor.prewarm.scrub import heal, note_boot
 from torpor.prewarm.store import Store
 from torpor.prewarm.transfer import Transfer
+from torpor.prewarm.usage import mark_used
+from torpor.prewarm.waiting import OtherFetch, pause, wait_for_room
 from torpor.settings.prewarm import PrewarmSettings
 
 PLANS = 3
@@ -30,6 +34,23 @@ class Brought(NamedTuple):
     hit: bool
     moved_bytes: int
     seconds: float
+    cache: CacheState
+
+
+class Asker(NamedTuple):
+    """In whose name a copy is brought."""
+
+    settings: PrewarmSettings
+    say: Callable[[dict[str, Any]], None]
+    engine: bool
+    """An engine starts with it as soon as it is there; else it is a Job that has time, and a list of what runs."""
+    wait: Callable[[float], None] = pause
+
+    @property
+    def used_at(self) -> int:
+        """The use that is noted at the copy: now, or the last one that the Job was told of."""
+        now = clock.now_ms() // 1000
+        return now if self.engine else self.settings.last_use or now
 
 
 def list_weights(settings: PrewarmSettings) -> tuple[str, Listing]:
@@ -42,9 +63,7 @@ def list_weights(settings: PrewarmSettings) -> tuple[str, Listing]:
     return store.address.source, examine(store, settings.budget_bytes)
 
 
-def bring_weights(
-    settings: PrewarmSettings, expected_hash: str | None, say: Callable[[dict[str, Any]], None]
-) -> Brought:
+def bring_weights(asker: Asker, expected_hash: str | None) -> Brought:
     """Have a complete, verified copy on the node.
 
     With `expected_hash` only that content is accepted: the engine that waits was given that folder.
@@ -52,24 +71,31 @@ def bring_weights(
     Raises:
         FetchFailure: it cannot be brought; nothing of it is left on the disk.
     """
-    store = Store(settings)
-    layout = Layout(settings.cache_dir)
+    layout = Layout(asker.settings.cache_dir)
     for attempt in range(1, PLANS + 1):
         try:
-            listing = examine(store, settings.budget_bytes)
-            _check_expected(store.address.source, listing.hash, expected_hash)
-            return _bring(settings, store, layout, listing, say)
+            found = _find(asker, layout, expected_hash) if expected_hash else None
+            return found or _list_and_bring(asker, layout, expected_hash)
         except ObjectChanged:
             if attempt == PLANS:
                 raise
         except OSError as error:
-            raise FetchFailure(
-                FetchReason.INTERNAL,
-                f"the weights cache {settings.cache_dir} cannot be used: {error.strerror or error} "
-                f"({error.filename or 'no path'})",
-                retryable=True,
-            ) from error
+            raise explain_cache_error(asker.settings.cache_dir, error) from error
     raise AssertionError("the last attempt returns or raises")
+
+
+def _list_and_bring(asker: Asker, layout: Layout, expected_hash: str | None) -> Brought:
+    store = Store(asker.settings)
+    listing = examine(store, asker.settings.budget_bytes)
+    _check_expected(store.address.source, listing.hash, expected_hash)
+
+    def bring() -> Brought:
+        _heal(asker, layout, listing.hash)
+        return _bring(asker, store, layout, listing)
+
+    if asker.engine and not asker.settings.keep_as_of:
+        return wait_for_room(bring, asker.say, asker.wait)
+    return bring()
 
 
 def _check_expected(source: str, found: str, expected: str | None) -> None:
@@ -79,62 +105,65 @@ def _check_expected(source: str, found: str, expected: str | None) -> None:
         )
 
 
-def _bring(
-    settings: PrewarmSettings,
-    store: Store,
-    layout: Layout,
-    listing: Listing,
-    say: Callable[[dict[str, Any]], None],
-) -> Brought:
-    name = listing.hash
-    waited = _Waiting(name, say)
+def _heal(asker: Asker, layout: Layout, name: str) -> None:
+    """A Job reads a suspect copy back before it calls it a hit; an engine that waits does not."""
+    fault = None if asker.engine else heal(layout, name)
+    if fault is not None:
+        asker.say({"damaged": f"{fault}; removed, it is fetched again"})
+
+
+def _find(asker: Asker, layout: Layout, name: str) -> Brought | None:
+    """Look for the copy without asking the store."""
+    if layout.find_copy(name) is None:
+        return None
+    _heal(asker, layout, name)
+    waited = OtherFetch(name, asker.say)
     with hold_lock(layout.lock(name), waited.tick):
         manifest = layout.find_copy(name)
-        plan = plan_fetch(listing.files, manifest.sizes if manifest else None, settings.part_bytes)
+        if manifest is None:
+            return None
+        mark_used(layout, name, asker.used_at)
+    return Brought(manifest, True, 0, 0.0, survey(layout))
+
+
+def _bring(asker: Asker, store: Store, layout: Layout, listing: Listing) -> Brought:
+    name = listing.hash
+    waited = OtherFetch(name, asker.say)
+    with hold_lock(layout.lock(name), waited.tick):
+        manifest = layout.find_copy(name)
+        on_node = manifest.sizes if manifest else None
+        part_bytes = asker.settings.part_bytes
+        plan = plan_fetch(listing.files, on_node, part_bytes, store.address.store)
         if plan.hit and manifest is not None:
-            return Brought(manifest, hit=True, moved_bytes=0, seconds=0.0)
+            mark_used(layout, name, asker.used_at)
+            return Brought(manifest, True, 0, 0.0, survey(layout))
         begun = clock.monotonic()
         try:
-            manifest = _download(settings, store, layout, plan, say)
+            manifest, evicted = _download(asker, store, layout, plan)
         except BaseException:
             shutil.rmtree(layout.partial(name), ignore_errors=True)
             if layout.find_copy(name) is None:
                 shutil.rmtree(layout.model(name), ignore_errors=True)
             raise
-        return Brought(manifest, False, plan.total_bytes, clock.monotonic() - begun)
+        note_boot(layout, name)
+        mark_used(layout, name, asker.used_at)
+        seconds = clock.monotonic() - begun
+    return Brought(manifest, False, plan.total_bytes, seconds, survey(layout, evicted))
 
 
 def _download(
-    settings: PrewarmSettings,
-    store: Store,
-    layout: Layout,
-    plan: FetchPlan,
-    say: Callable[[dict[str, Any]], None],
-) -> Manifest:
-    source = store.address.source
-    make_room(layout, plan.hash, source, plan.files, settings.budget_bytes)
+    asker: Asker, store: Store, layout: Layout, plan: FetchPlan
+) -> tuple[Manifest, tuple[str, ...]]:
+    """Make room, move and publish; returns what was published, and what was evicted for it."""
+    settings, source = asker.settings, store.address.source
+    evicted = make_room(layout, plan.hash, source, plan.files, read_terms(settings))
     folder = layout.partial(plan.hash)
     transfer = Transfer(
         store,
         folder,
         plan,
-        Progress(plan.total_bytes, say),
+        Progress(plan.total_bytes, asker.say),
         settings=settings,
         direct=probe_direct(os.path.dirname(folder)),
     )
-    return publish(layout, plan.hash, source, transfer.run())
-
-
-class _Waiting:
-    """Says now and then that another process fetches the same weights."""
-
-    def __init__(self, name: str, say: Callable[[dict[str, Any]], None]) -> None:
-        self._name = name
-        self._say = say
-        self._said_at: float | None = None
-
-    def tick(self) -> None:
-        now = clock.monotonic()
-        if self._said_at is None or now - self._said_at >= PERIOD_SECONDS:
-            self._said_at = now
-            self._say({"waiting": f"another pod on this node fetches {self._name}"})
+    return publish(layout, plan.hash, source, transfer.run()), evicted

@@ -55,7 +55,7 @@ def examine(store: Store, budget_bytes: int) -> Listing:
         lambda session, shard: _examine_shard(source, session, shard),
         shards,
     ).run()
-    return Listing(files, listing_hash(files), total)
+    return Listing(files, listing_hash(files, store.address.store), total)
 
 
 @contextmanager

@@ -11,9 +11,11 @@ import sys
 from types import FrameType
 from typing import Any, NamedTuple
 
+from torpor import clock
 from torpor.errors import TorporError
 from torpor.prewarm.layout import Layout, Manifest, check_hash
 from torpor.prewarm.report import write_line, write_result
+from torpor.prewarm.usage import take_hit
 from torpor.settings.prewarm import (
     InvalidSetting,
     PrewarmSettings,
@@ -110,6 +112,10 @@ def run(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
     """
     if order.mode == "preflight":
         return _preflight(settings)
+    if order.mode == "collect":
+        return _collect(settings, order.hashes)
+    for name in order.hashes:
+        check_hash(name)
     result = _bring(order, settings)
     if order.mode in ("fetch", "ensure") and settings.compile_key:
         result |= _compiled(order, settings, fetched=result["reason"] != "Hit")
@@ -117,11 +123,22 @@ def run(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
 
 
 def _bring(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
-    if order.hash is not None:
-        manifest = Layout(settings.cache_dir).find_copy(check_hash(order.hash))
+    engine = order.mode in _NEED_HASHES
+    if engine and order.hash is not None:
+        now = clock.now_ms() // 1000
+        manifest = take_hit(Layout(settings.cache_dir), order.hash, now)
         if manifest is not None:
             return _describe_hit(manifest)
-    return _fetch(settings, order.hash)
+    return _fetch(settings, order.hash, engine=engine)
+
+
+def _collect(settings: PrewarmSettings, keep: tuple[str, ...]) -> dict[str, Any]:
+    from torpor.prewarm.collect import collect
+    from torpor.prewarm.room import split_hashes
+
+    kept = split_hashes(settings.keep).union(check_hash(name) for name in keep)
+    layout = Layout(settings.cache_dir)
+    return collect(layout, kept, settings.keep_as_of).describe(layout)
 
 
 def _accompany(order: Order) -> int:
@@ -175,20 +192,21 @@ def _preflight(settings: PrewarmSettings) -> dict[str, Any]:
     }
 
 
-def _fetch(settings: PrewarmSettings, expected_hash: str | None) -> dict[str, Any]:
+def _fetch(settings: PrewarmSettings, expected_hash: str | None, *, engine: bool) -> dict[str, Any]:
     from torpor.domain.fetching import format_bytes
-    from torpor.prewarm.fetch import bring_weights
+    from torpor.prewarm.fetch import Asker, bring_weights
 
-    brought = bring_weights(settings, expected_hash, write_line)
-    manifest = brought.manifest
+    brought = bring_weights(Asker(settings, write_line, engine), expected_hash)
+    manifest, cache = brought.manifest, brought.cache.describe()
     if brought.hit:
-        return _describe_hit(manifest)
+        return {**_describe_hit(manifest), **cache}
     rate = brought.moved_bytes / brought.seconds if brought.seconds else 0.0
     return {
         **_describe(manifest),
         "reason": "Ready",
         "seconds": round(brought.seconds, 3),
         "bytesPerSecond": round(rate),
+        **cache,
         "message": f"fetched {format_bytes(manifest.total_bytes)} in {len(manifest.files)} files in "
         f"{brought.seconds:.1f} s ({format_bytes(round(rate))}/s), verified: {manifest.verified}",
     }
