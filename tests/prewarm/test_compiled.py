@@ -146,6 +146,7 @@ def test_the_manifest_says_what_it_is_for_and_by_whom(node: Node) -> None:
     manifest = json.loads((node.entry / "manifest.json").read_text())
     assert (manifest["key"], manifest["weights"], manifest["pod"]) == (node.key, WEIGHTS, "pod-a")
     assert manifest["parts"]["engine"] == "engine"
+    assert (node.entry / "hash").read_text() == f"{WEIGHTS}\n"
     assert manifest["published_at"].endswith("+00:00")
 
 
@@ -336,14 +337,14 @@ def test_the_budget_of_the_cache_counts_for_it_too(node: Node) -> None:
 
 def test_of_one_model_only_the_entries_used_last_are_kept(node: Node) -> None:
     node.compile()
-    for number, compile_key in enumerate(("k1", "k2", "k3", "k4")):
+    for number, compile_key in enumerate(f"k{n}" for n in range(8)):
         node.publish(compile_key=compile_key)
         key = name_key(key_parts(compile_key))
         manifest = Path(compiled.compile_folder(node.layout, key)) / "manifest.json"
         os.utime(manifest, (1000 + number, 1000 + number))
     node.publish(compile_key="of another model", weights="1" * 32)
     kept = [entry.parts["engine"] for entry, _ in list_entries(node.layout)]
-    assert kept == ["k2", "k3", "k4", "of another model"]
+    assert kept == [*(f"k{n}" for n in range(2, 8)), "of another model"]
     assert os.listdir(os.path.join(node.layout.root, "trash")) == []
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from torpor import clock
-from torpor.domain.fetching import bundle_hash
 from torpor.prewarm.layout import Layout, check_hash
 from torpor.prewarm.report import write_line
 from torpor.settings.prewarm import PrewarmSettings
@@ -108,7 +107,7 @@ def _keep_compiled(settings: PrewarmSettings, hashes: tuple[str, ...]) -> dict[s
         layout,
         parts,
         settings.compile_dir,
-        weights=bundle_hash(hashes),
+        weights=hashes[0],
         pod=os.uname().nodename,
         budget_bytes=settings.budget_bytes,
     )

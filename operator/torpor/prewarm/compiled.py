@@ -1,6 +1,7 @@
 """What engines compiled, kept on the node, and the pod's own copy of it. Standard library only.
 
 compile/<key>/manifest.json   what it was compiled for, and every file with its size; the folder appears complete
+compile/<key>/hash            the model it was compiled for: an entry is let go with the last endpoint that has it
 compile/<key>/files/…         the files, under their paths in the engine's folder
 compile/<key>/starts/<pod>    a pod that was given a copy and has not been healthy since
 
@@ -35,7 +36,7 @@ class Entry(NamedTuple):
 
     key: str
     weights: str
-    """Hash of the weights it was compiled for, as the controller names them."""
+    """Hash of the model it was compiled for."""
     pod: str
     """The pod that compiled it."""
     published_at: str

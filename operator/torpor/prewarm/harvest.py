@@ -32,7 +32,7 @@ from torpor.prewarm.locks import try_lock
 MOST_FILES = 50_000
 TRIES = 5
 PAUSE_SECONDS = 2.0
-ENTRIES_PER_WEIGHTS = 3
+ENTRIES_PER_MODEL = 6
 """Images and arguments change over time; of what was compiled for one model, the least recently used is let go."""
 SPARE_BYTES = 1024**3
 """Disk that an entry leaves free: what was compiled is never worth a full disk."""
@@ -71,7 +71,7 @@ def harvest(
         layout: The node's cache.
         parts: What the entry's key is made of.
         folder: Where the engine compiles to.
-        weights: Hash of the weights it serves.
+        weights: Hash of the model it serves.
         pod: The pod's name.
         budget_bytes: Most bytes that the cache may hold; 0: as much as the disk has.
         pause: Waits for that many seconds.
@@ -139,6 +139,7 @@ def publish_stage(layout: Layout, entry: Entry) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
+    write_durably(os.path.join(stage, "hash"), f"{entry.weights}\n".encode())
     write_durably(os.path.join(stage, "manifest.json"), json.dumps(entry._asdict()).encode())
     sync_folders(stage)
     drop_entry(layout, entry.key)
@@ -146,7 +147,7 @@ def publish_stage(layout: Layout, entry: Entry) -> None:
     os.rename(stage, place)
     sync_folder(os.path.dirname(place))
     alike = [old for old, _ in list_entries(layout) if old.weights == entry.weights]
-    for old in [old for old in alike if old.key != entry.key][: -(ENTRIES_PER_WEIGHTS - 1)]:
+    for old in [old for old in alike if old.key != entry.key][: -(ENTRIES_PER_MODEL - 1)]:
         drop_entry(layout, old.key)
 
 
