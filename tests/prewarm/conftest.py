@@ -120,22 +120,24 @@ class Prewarm:
         }
 
 
+def make_settings(folder: Path, bucket: Bucket) -> PrewarmSettings:
+    """What a pod is told that fetches `llama/`, with the cache in that folder."""
+    return PrewarmSettings(
+        source=f"s3://{bucket.name}/llama/",
+        endpoint=bucket.server.endpoint,
+        path_style=True,
+        access_key=OWNER[0],
+        secret_key=OWNER[1],
+        cache_dir=str(folder / "cache"),
+        termination_log=str(folder / "termination-log"),
+        part_bytes=PART,
+        part_attempts=3,
+    )
+
+
 @pytest.fixture
 def prewarm(tmp_path: Path, bucket: Bucket) -> Prewarm:
-    return Prewarm(
-        tmp_path,
-        PrewarmSettings(
-            source=f"s3://{bucket.name}/llama/",
-            endpoint=bucket.server.endpoint,
-            path_style=True,
-            access_key=OWNER[0],
-            secret_key=OWNER[1],
-            cache_dir=str(tmp_path / "cache"),
-            termination_log=str(tmp_path / "termination-log"),
-            part_bytes=PART,
-            part_attempts=3,
-        ),
-    )
+    return Prewarm(tmp_path, make_settings(tmp_path, bucket))
 
 
 @pytest.fixture
