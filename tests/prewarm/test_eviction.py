@@ -5,15 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.prewarm.conftest import PART, Prewarm, make_settings
+from tests.prewarm.conftest import BUDGET, PART, Full, Prewarm
 from tests.prewarm.nodecache import (
     LONG_AGO,
     age,
@@ -23,58 +20,15 @@ from tests.prewarm.nodecache import (
     run_killed,
     used_at,
 )
-from tests.prewarm.s3server import Bucket, Server
+from tests.prewarm.s3server import Bucket
 from torpor.domain.eviction import Need
 from torpor.prewarm.eviction import evict
-from torpor.prewarm.failure import FetchFailure
-from torpor.prewarm.fetch import Asker, bring_weights
 from torpor.prewarm.inventory import list_entries
 from torpor.prewarm.layout import Layout
 from torpor.prewarm.preflight import examine
 from torpor.prewarm.room import make_room, read_terms
 from torpor.prewarm.store import Store
 from torpor.prewarm.usage import take_hit
-from torpor.prewarm.waiting import ROOM_PAUSE_SECONDS, ROOM_WAIT_SECONDS
-
-BUDGET = 20 * PART
-"""Two checkpoints of the tests fit, three do not."""
-
-
-@dataclass
-class Full:
-    """A cache that holds two old copies, `first` used before `second`, and a Job that wants a third in."""
-
-    prewarm: Prewarm
-    first: str
-    second: str
-    job: dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def stock(s3: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bucket, Path, str, str]:
-    """A bucket with three checkpoints, and a cache that holds two of them; made once, copied for each test."""
-    bucket = Bucket(s3, f"b-{uuid.uuid4().hex[:12]}")
-    s3.client().create_bucket(Bucket=bucket.name)
-    folder = tmp_path_factory.mktemp("stock")
-    prewarm = Prewarm(folder, make_settings(folder, bucket))
-    for prefix in ("one/", "two/", "llama/"):
-        bucket.put_checkpoint(prefix, shard_bytes=4 * PART)
-    first, second = (
-        str(prewarm.run("fetch", source=f"s3://{bucket.name}/{prefix}/")["hash"])
-        for prefix in ("one", "two")
-    )
-    age(prewarm, first, LONG_AGO)
-    age(prewarm, second, LONG_AGO + 10)
-    return bucket, prewarm.cache, first, second
-
-
-@pytest.fixture
-def full(stock: tuple[Bucket, Path, str, str], tmp_path: Path) -> Full:
-    bucket, cache, first, second = stock
-    prewarm = Prewarm(tmp_path, make_settings(tmp_path, bucket))
-    shutil.copytree(cache, prewarm.cache)
-    job = {"budget_bytes": BUDGET, "keep_as_of": now(), "last_use": LONG_AGO + 20}
-    return Full(prewarm, first, second, job)
 
 
 def _held_by(message: str) -> str:
@@ -216,55 +170,6 @@ def test_an_eviction_killed_at_any_step_leaves_whole_copies_or_none(full: Full) 
         for kind in ("trash", "partial"):
             assert list((prewarm.cache / kind).iterdir()) == []
         assert killed == (step < 100)
-
-
-def _ask(full: Full, say: Callable[[dict[str, Any]], None], wait: Callable[[float], None]) -> Asker:
-    settings = full.prewarm.settings._replace(budget_bytes=BUDGET)
-    return Asker(settings, say, engine=True, wait=wait)
-
-
-def test_an_engine_waits_for_room_as_long_as_a_job_may_take_to_start(full: Full) -> None:
-    said: list[dict[str, Any]] = []
-    waited: list[float] = []
-    with pytest.raises(FetchFailure, match="in 2 possibly running") as caught:
-        bring_weights(_ask(full, said.append, waited.append), None)
-    assert caught.value.retryable
-    assert sum(waited) == ROOM_WAIT_SECONDS
-    assert len(said) == len(waited) == ROOM_WAIT_SECONDS / ROOM_PAUSE_SECONDS
-    assert "waiting 120 s more for a Job to make room" in said[0]["waiting"]
-    assert "possibly running" in said[0]["waiting"]
-
-
-def test_an_engine_that_waits_goes_on_when_a_job_makes_room(full: Full) -> None:
-    waited: list[float] = []
-
-    def make_room_later(seconds: float) -> None:
-        waited.append(seconds)
-        if len(waited) == 3:
-            full.prewarm.run("collect", "--keep", full.second)
-
-    brought = bring_weights(_ask(full, lambda _: None, make_room_later), None)
-    assert (brought.hit, len(waited)) == (False, 3)
-    assert now() - used_at(full.prewarm, brought.manifest.hash) < 60
-
-
-def test_an_engine_that_waits_takes_the_copy_that_a_job_brings(full: Full) -> None:
-    """So it must not hold the lock of the copy while it waits."""
-
-    def bring(_: float) -> None:
-        assert full.prewarm.run("fetch", **full.job)["reason"] == "Ready"
-
-    brought = bring_weights(_ask(full, lambda _: None, bring), None)
-    assert brought.hit
-    assert now() - used_at(full.prewarm, brought.manifest.hash) < 60
-
-
-def test_an_engine_does_not_wait_for_what_waiting_cannot_change(full: Full) -> None:
-    settings = full.prewarm.settings._replace(budget_bytes=6 * PART)
-    asker = Asker(settings, lambda _: None, engine=True, wait=lambda _: pytest.fail("it waited"))
-    with pytest.raises(FetchFailure, match="the cache budget of a node is") as caught:
-        bring_weights(asker, None)
-    assert not caught.value.retryable
 
 
 def test_of_two_models_that_do_not_fit_together_one_gets_the_room(

@@ -1,6 +1,7 @@
 """After the machine started anew a copy is read back once; one that is damaged is removed and fetched again."""
 
-import socket
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -129,8 +130,7 @@ def test_a_file_that_cannot_be_read_is_damage(prewarm: Prewarm, bucket: Bucket) 
     name = prewarm.run("fetch")["hash"]
     empty = prewarm.model(name) / "empty.txt"
     empty.unlink()
-    with socket.socket(socket.AF_UNIX) as unreadable:
-        unreadable.bind(str(empty))
+    os.mknod(empty, stat.S_IFSOCK | 0o644)
     assert scrub(Layout(str(prewarm.cache)), name) == (
         f"empty.txt of {name} cannot be read back: No such device or address"
     )
