@@ -16,7 +16,6 @@ from tests.prewarm.faultproxy import Asked, FaultProxy
 from tests.prewarm.nodecache import age, held, now, run_in_namespace, run_killed
 from tests.prewarm.s3server import Bucket, Server
 from torpor.prewarm.layout import Layout
-from torpor.prewarm.locks import try_lock
 from torpor.settings.prewarm import PrewarmSettings
 
 DEAD, KEPT, STRANGE = "d" * 32, "e" * 32, "lost+found"
@@ -177,31 +176,26 @@ def test_a_collection_killed_at_any_step_leaves_whole_copies_or_none(
         assert node.run("ensure", "--hash", kept)["reason"] == "Hit"
 
 
-def test_a_lock_on_a_removed_file_is_not_taken_for_a_lock(tmp_path: Path) -> None:
-    """Who opened the file before it was removed must not believe to hold what another one holds."""
-    path = str(tmp_path / "locks" / DEAD)
-    remover = try_lock(path)
-    assert remover is not None
-    script = (
-        "import sys; from torpor.prewarm.locks import hold_lock\n"
-        "say = lambda: print('waits', flush=True)\n"
-        f"with hold_lock({path!r}, say):\n print('holds', flush=True); sys.stdin.read()"
-    )
-    environ = {"PYTHONPATH": str(Path(__file__).parents[2] / "operator")}
-    command = [sys.executable, "-c", script]
-    waiter = subprocess.Popen(
-        command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert waiter.stdout is not None
-        assert waiter.stdout.readline() == "waits\n"
+REMOVE_BETWEEN = """
+import os, sys
+from torpor.prewarm.locks import try_lock
+path, removed = sys.argv[1], []
+
+def remove(event, _):
+    if event == "fcntl.flock" and not removed:
+        removed.append(path)
         os.unlink(path)
-        os.close(remover)
-        while waiter.stdout.readline() != "holds\n":
-            pass
-        assert try_lock(path) is None
-    finally:
-        waiter.communicate()
-    fd = try_lock(path)
-    assert fd is not None
-    os.close(fd)
+
+sys.addaudithook(remove)
+fd = try_lock(path)
+assert removed and fd is not None
+print(os.path.samestat(os.stat(path), os.fstat(fd)) and try_lock(path) is None)
+"""
+
+
+def test_a_lock_on_a_removed_file_is_not_taken_for_a_lock(tmp_path: Path) -> None:
+    """Who opened the file just before it was removed would hold something that nobody else can see."""
+    command = [sys.executable, "-c", REMOVE_BETWEEN, str(tmp_path / "locks" / DEAD)]
+    environ = {"PYTHONPATH": str(Path(__file__).parents[2] / "operator")}
+    run = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("True\n", "")
