@@ -1,6 +1,7 @@
 """A real S3 server for the whole run, an empty bucket and an empty cache for each test."""
 
 import json
+import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -10,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from tests.prewarm.nodecache import LONG_AGO, age, now
 from tests.prewarm.s3server import OWNER, Bucket, Server, make_certificates
 from torpor.prewarm.program import carry_out, parse_order
 from torpor.settings.prewarm import PrewarmSettings
 
 PART = 64 * 1024
+BUDGET = 20 * PART
+"""Of the node cache's tests: two of their checkpoints fit, three do not."""
 
 
 @pytest.fixture(scope="session")
@@ -120,22 +124,63 @@ class Prewarm:
         }
 
 
+def make_settings(folder: Path, bucket: Bucket) -> PrewarmSettings:
+    """What a pod is told that fetches `llama/`, with the cache in that folder."""
+    return PrewarmSettings(
+        source=f"s3://{bucket.name}/llama/",
+        endpoint=bucket.server.endpoint,
+        path_style=True,
+        access_key=OWNER[0],
+        secret_key=OWNER[1],
+        cache_dir=str(folder / "cache"),
+        termination_log=str(folder / "termination-log"),
+        part_bytes=PART,
+        part_attempts=3,
+    )
+
+
 @pytest.fixture
 def prewarm(tmp_path: Path, bucket: Bucket) -> Prewarm:
-    return Prewarm(
-        tmp_path,
-        PrewarmSettings(
-            source=f"s3://{bucket.name}/llama/",
-            endpoint=bucket.server.endpoint,
-            path_style=True,
-            access_key=OWNER[0],
-            secret_key=OWNER[1],
-            cache_dir=str(tmp_path / "cache"),
-            termination_log=str(tmp_path / "termination-log"),
-            part_bytes=PART,
-            part_attempts=3,
-        ),
+    return Prewarm(tmp_path, make_settings(tmp_path, bucket))
+
+
+@dataclass
+class Full:
+    """A cache that holds two old copies, `first` used before `second`, and a Job that wants a third in."""
+
+    prewarm: Prewarm
+    first: str
+    second: str
+    job: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def two_copies(
+    s3: Server, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Bucket, Path, str, str]:
+    """A bucket with three checkpoints, and a cache that holds two of them; made once, copied for each test."""
+    bucket = Bucket(s3, f"b-{uuid.uuid4().hex[:12]}")
+    s3.client().create_bucket(Bucket=bucket.name)
+    folder = tmp_path_factory.mktemp("two-copies")
+    prewarm = Prewarm(folder, make_settings(folder, bucket))
+    for prefix in ("one/", "two/", "llama/"):
+        bucket.put_checkpoint(prefix, shard_bytes=4 * PART)
+    first, second = (
+        str(prewarm.run("fetch", source=f"s3://{bucket.name}/{prefix}/")["hash"])
+        for prefix in ("one", "two")
     )
+    age(prewarm, first, LONG_AGO)
+    age(prewarm, second, LONG_AGO + 10)
+    return bucket, prewarm.cache, first, second
+
+
+@pytest.fixture
+def full(two_copies: tuple[Bucket, Path, str, str], tmp_path: Path) -> Full:
+    bucket, cache, first, second = two_copies
+    prewarm = Prewarm(tmp_path, make_settings(tmp_path, bucket))
+    shutil.copytree(cache, prewarm.cache)
+    job = {"budget_bytes": BUDGET, "keep_as_of": now(), "last_use": LONG_AGO + 20}
+    return Full(prewarm, first, second, job)
 
 
 @pytest.fixture

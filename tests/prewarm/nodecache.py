@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.prewarm.conftest import Prewarm
+if TYPE_CHECKING:
+    from tests.prewarm.conftest import Prewarm
 
 LONG_AGO = 1_000_000
 
@@ -31,14 +33,14 @@ sys.exit(main(argv))
 """
 
 
-def age(prewarm: Prewarm, name: str, used: int = LONG_AGO, *, published: int = LONG_AGO) -> None:
+def age(prewarm: "Prewarm", name: str, used: int = LONG_AGO, *, published: int = LONG_AGO) -> None:
     """Make a copy as old as that, in seconds since the epoch."""
     own = prewarm.model(name) / ".torpor"
     os.utime(own / "READY", (published, published))
     os.utime(own / "used", (used, used))
 
 
-def used_at(prewarm: Prewarm, name: str) -> int:
+def used_at(prewarm: "Prewarm", name: str) -> int:
     return int((prewarm.model(name) / ".torpor" / "used").stat().st_mtime)
 
 
@@ -76,7 +78,7 @@ def run_killed(environ: dict[str, str], step: int, *argv: str) -> bool:
     return run.returncode != 0
 
 
-def run_in_namespace(prewarm: Prewarm, script: str) -> "subprocess.CompletedProcess[str]":
+def run_in_namespace(prewarm: "Prewarm", script: str) -> "subprocess.CompletedProcess[str]":
     """Run a shell script that may mount; `torpor MODE…` in it runs the program."""
     torpor = f'torpor() {{ "{sys.executable}" -m torpor.prewarm "$@"; }}\n'
     return subprocess.run(
