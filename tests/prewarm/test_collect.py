@@ -60,10 +60,11 @@ def test_everything_of_hashes_that_are_not_kept_goes(
     cache = node.cache
     for name in (DEAD, KEPT, STRANGE):
         _put(cache / "partial" / name / "model.safetensors")
+    compiled = cache / "compile" / "ml" / "compile"
     for key, name in (("k1", kept), ("k2", DEAD), ("k3", "unclear")):
-        _put(cache / "compile" / key / "graph.bin")
-        (cache / "compile" / key / "hash").write_text(name + "\n")
-    _put(cache / "compile" / "k4" / "graph.bin")
+        _put(compiled / key / "graph.bin")
+        (compiled / key / "hash").write_text(name + "\n")
+    _put(compiled / "k4" / "graph.bin")
     _put(cache / "trash" / f"{DEAD}-1" / "model.safetensors")
     _put(cache / "locks" / DEAD, 0)
     result = node.run("collect", "--keep", kept, "--keep", KEPT)
@@ -74,7 +75,7 @@ def test_everything_of_hashes_that_are_not_kept_goes(
     assert "of 2 models" in result["message"]
     assert _names(cache / "models") == {kept}
     assert _names(cache / "partial") == {KEPT, STRANGE}
-    assert _names(cache / "compile") == {"k1", "k3", "k4"}
+    assert _names(compiled) == {"k1", "k3", "k4"}
     assert _names(cache / "trash") == set()
     assert _names(cache / "locks") == {kept, "space"}
     assert node.run("ensure", "--hash", kept)["reason"] == "Hit"

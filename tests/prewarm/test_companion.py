@@ -146,7 +146,7 @@ def test_once_the_engine_is_healthy_its_code_is_kept_and_nothing_moves_any_more(
     said = companion.hear_all("engine", "compiled")
     assert said["compiled"]["published"] is True
     assert (said["compiled"]["bytes"], said["compiled"]["newBytes"]) == (4000, 0)
-    (kept,) = (tmp_path / "cache" / "compile").iterdir()
+    (kept,) = (tmp_path / "cache" / "compile" / "compile").iterdir()
     assert (kept / "files/triton/kernel.cubin").read_bytes() == b"code" * 1000
     until(lambda: len(companion.threads()) == 1)
     until(lambda: _state(companion) == "S")
@@ -181,7 +181,7 @@ def test_an_engine_that_is_not_healthy_is_waited_for(
     compile_something(tmp_path)
     companion = start(TORPOR_ENGINE_PORT=str(engine.port))
     assert engine.asked.wait(20)
-    assert not (tmp_path / "cache" / "compile").exists()
+    assert not (tmp_path / "cache" / "compile" / "compile").exists()
     engine.status = 200
     assert companion.hear_all("engine", "compiled")["compiled"]["published"] is True
 

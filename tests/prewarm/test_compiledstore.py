@@ -28,7 +28,7 @@ def first(prewarm: Prewarm) -> tuple[PrewarmSettings, Entry]:
     folder = prewarm.folder / "compiled"
     (folder / "triton").mkdir(parents=True)
     (folder / "triton/kernel").write_bytes(CODE)
-    layout = Layout(settings.cache_dir)
+    layout = Layout(settings.cache_dir).compiled
     done = harvest(layout, key_parts("engine"), str(folder), weights="w", pod="pod-a")
     assert done.entry is not None
     return settings, done.entry
@@ -42,7 +42,7 @@ def on_node(prewarm: Prewarm, name: str, **changed: Any) -> PrewarmSettings:
 
 
 def kernel(settings: PrewarmSettings) -> bytes:
-    folder = Path(compile_folder(Layout(settings.cache_dir), KEY))
+    folder = Path(compile_folder(Layout(settings.cache_dir).compiled, KEY))
     return (folder / "files/triton/kernel").read_bytes()
 
 
@@ -130,8 +130,8 @@ def test_a_bundle_that_is_none_is_no_failure_and_leaves_nothing(
     bucket.put(f"llama/{bundle_name(KEY)}", b"garbage" * 1000)
     second = on_node(prewarm, "second")
     assert bring_entry(second).startswith("not taken from the bucket: it is no tar")
-    assert find_entry(Layout(second.cache_dir), KEY) is None
-    assert os.listdir(prewarm.folder / "second" / "partial") == []
+    assert find_entry(Layout(second.cache_dir).compiled, KEY) is None
+    assert os.listdir(prewarm.folder / "second" / "compile" / "partial") == []
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ from torpor.prewarm.room import make_room, read_terms
 from torpor.prewarm.store import Store
 from torpor.prewarm.usage import take_hit
 
+FULL = ("WeightsTooLarge", "WeightsCacheFull")
+
 
 def _held_by(message: str) -> str:
     return message.partition("may not be evicted: ")[2]
@@ -68,7 +70,7 @@ def test_a_copy_that_was_only_prewarmed_has_the_rank_that_its_job_was_told(full:
     [
         ({"keep": "{first},{second}"}, "in 2 running or pinned"),
         ({"keep_as_of": 0}, "in 2 possibly running"),
-        ({"keep_as_of": LONG_AGO + 300}, "in 2 used or fetched a moment ago"),
+        ({"keep_as_of": LONG_AGO + 30}, "in 2 used or fetched since the list of who runs was made"),
         ({"last_use": LONG_AGO}, "in 2 used as recently as this model"),
         ({"last_use": 0}, "in 2 used as recently as this model"),
     ],
@@ -80,7 +82,7 @@ def test_a_copy_that_must_stay_stays_and_the_sentence_says_why(
     if "keep" in changed:
         changed = {"keep": changed["keep"].format(first=full.first, second=full.second)}
     result = full.prewarm.run("fetch", **(full.job | changed))
-    assert (result["reason"], result["retryable"]) == ("WeightsTooLarge", True)
+    assert (result["reason"] in FULL, result["retryable"]) == (True, True)
     assert "of the node's cache budget of 1.2 MiB; of that may not be evicted" in result["message"]
     assert _held_by(result["message"]).endswith(why)
     for name in (full.first, full.second):
@@ -191,8 +193,8 @@ def test_of_two_models_that_do_not_fit_together_one_gets_the_room(
     for pod in pods:
         pod.communicate(timeout=60)
     results = {json.loads(log.read_text())["reason"]: json.loads(log.read_text()) for log in logs}
-    assert set(results) == {"Ready", "WeightsTooLarge"}
-    assert "of the node's cache budget of 768.0 KiB" in results["WeightsTooLarge"]["message"]
+    assert set(results) == {"Ready", "WeightsCacheFull"}
+    assert "of the node's cache budget of 768.0 KiB" in results["WeightsCacheFull"]["message"]
     assert [path.name for path in (prewarm.cache / "models").iterdir()] == [
         results["Ready"]["hash"]
     ]
@@ -223,7 +225,7 @@ def test_the_largest_file_that_is_allowed_is_a_full_disk_too(
     bucket.put_checkpoint("llama/", shard_bytes=7 * PART)
     run_in_namespace(prewarm, "ulimit -f 500; torpor fetch")
     result = json.loads(Path(prewarm.settings.termination_log).read_text())
-    assert (result["reason"], result["retryable"]) == ("WeightsTooLarge", True)
+    assert (result["reason"] in FULL, result["retryable"]) == (True, True)
     assert "model-00001-of-00002.safetensors (File too large)" in result["message"]
     prewarm.assert_nothing_left()
 

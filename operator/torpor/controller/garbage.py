@@ -12,13 +12,14 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from torpor import clock
 from torpor.cluster.objects import Objects
 from torpor.controller import provisioning
 from torpor.controller.seen import Seen
 from torpor.domain import caching
 from torpor.errors import TorporError
 from torpor.manifests import names
-from torpor.manifests.prewarmjobs import collect_job
+from torpor.manifests.prewarmjobs import Room, collect_job
 from torpor.manifests.setting import Installation
 
 Json = dict[str, Any]
@@ -115,7 +116,6 @@ class NodeLabels:
             "name": lease["metadata"]["name"],
             "uid": lease["metadata"]["uid"],
         }
-        job = collect_job(
-            self._installation, self._home.namespace, node, caching.used_at_all(held, live), owner
-        )
+        room = Room(caching.used_at_all(held, live), clock.now_ms() // 1000)
+        job = collect_job(self._installation, self._home.namespace, node, room, owner)
         await self._objects.create(job, names.FIELD_MANAGER)

@@ -52,13 +52,13 @@ def node_needs(
     waking = tuple(
         (pod.node, pod.created_ms)
         for pod in pods
-        if pod.node in seen.nodes
+        if pod.node is not None
+        and pod.node in seen.nodes
+        and pod.node not in has
         and pod.gone_ms is None
         and pod.deleted_ms is None
         and pod.weights_done_ms is None
         and not pod.ready
-        and pod.node is not None
-        and pod.node not in has
     )
     return NodeNeeds(nodes, waking, has)
 

@@ -4,7 +4,7 @@
    first, oldest first; no list is needed for it, at worst its bytes are moved again.
 2. Then copies, least recently used first, where used means: an engine started with it. As few as will do.
 3. A copy stays if it (a) is locked, (b) runs or is pinned says the controller's list, (c) has no list to be
-   judged by, (d) was used or published since that list was made, or a moment ago, (e) was used at the same time
+   judged by, (d) was used or published since that list was made, (e) was used at the same time
    as the model that needs the room, or later. By (e) each eviction replaces a copy by one with a later use,
    so endpoints cannot evict each other in turns.
 
@@ -17,11 +17,12 @@ from enum import StrEnum
 
 from torpor.domain.fetching import FetchReason, Refusal, format_bytes, refuse_size
 
-SKEW_SECONDS = 300
-"""The controller's clock may be ahead of the node's by so much: what was used since then is not in its list."""
+SKEW_SECONDS = 30
+"""The controller's clock may be ahead of the node's by so much: what was used since then is not in its list.
 
-SETTLE_SECONDS = 600
-"""Most time between the init container's hit and the engine's own view of the files (image pull, other volumes)."""
+Nothing else is needed to protect an engine between its init container's hit and its own view of the files: a pod that
+was made before the list is in it, and one made later has its hit after it.
+"""
 
 
 class Stay(StrEnum):
@@ -30,7 +31,7 @@ class Stay(StrEnum):
     BUSY = "being fetched or checked"
     KEPT = "running or pinned"
     UNLISTED = "possibly running"
-    FRESH = "used or fetched a moment ago"
+    FRESH = "used or fetched since the list of who runs was made"
     RECENT = "used as recently as this model"
 
 
@@ -62,7 +63,6 @@ class Terms:
     """Hashes that run or are pinned on this node."""
     keep_as_of: int
     """When that list was made; 0: there is none."""
-    now: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def stay(entry: Entry, terms: Terms) -> Stay | None:
     if terms.keep_as_of == 0:
         return Stay.UNLISTED
     touched = max(entry.last_used, entry.published)
-    if touched >= min(terms.keep_as_of - SKEW_SECONDS, terms.now - SETTLE_SECONDS):
+    if touched >= terms.keep_as_of - SKEW_SECONDS:
         return Stay.FRESH
     return Stay.RECENT if entry.last_used >= terms.last_use else None
 
@@ -119,13 +119,21 @@ def stay(entry: Entry, terms: Terms) -> Stay | None:
 def may_collect(entry: Entry, keep: frozenset[str], keep_as_of: int) -> bool:
     """Whether something belongs to no endpoint any more: not in the list, and not newer than the list.
 
-    With `keep_as_of` 0 the list is taken as of now.
+    With `keep_as_of` 0 the list is taken as of now. Clocks that differ do little harm here: what goes too early is
+    fetched again, what stays too long makes room when it is needed.
     """
     if entry.busy or entry.hash in keep:
         return False
     if keep_as_of == 0 or entry.published is None:
         return True
-    return max(entry.last_used, entry.published) < keep_as_of - SKEW_SECONDS
+    return max(entry.last_used, entry.published) < keep_as_of
+
+
+def _would_yield(need: Need, terms: Terms, entries: Sequence[Entry]) -> bool:
+    """Whether an engine that starts now, and so was used last of all, will find room here before long."""
+    firm = (Stay.BUSY, Stay.KEPT)
+    yielding = [entry for entry in entries if stay(entry, terms) not in firm]
+    return _bytes(yielding) >= _shortage(need, terms, entries)
 
 
 def _turn(entry: Entry) -> tuple[bool, int, str]:
@@ -174,7 +182,7 @@ def _refuse(need: Need, terms: Terms, entries: Sequence[Entry]) -> Refusal:
     )
     tail = f"; of that may not be evicted: {reasons}" if reasons else "; there is nothing to evict"
     return Refusal(
-        FetchReason.TOO_LARGE,
+        FetchReason.CACHE_FULL if _would_yield(need, terms, entries) else FetchReason.TOO_LARGE,
         f"{need.source} has {format_bytes(need.total_bytes)}, but {limit}{tail}",
         retryable=True,
     )

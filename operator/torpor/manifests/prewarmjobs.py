@@ -201,24 +201,27 @@ def _pull(endpoint: InferenceEndpoint, installation: Installation) -> Json:
 
 
 def collect_job(
-    installation: Installation, namespace: str, node: str, kept: tuple[str, ...], owner: Json
+    installation: Installation, namespace: str, node: str, room: Room, owner: Json
 ) -> Json:
     """Return the Job that removes from a node's cache whatever no endpoint stands for any more.
 
     It runs in torpor's own *namespace*, since the endpoint is gone, and leaves with torpor: *owner* is one of its own
-    objects. The same node and the same list make the same name.
+    objects. What `room.kept` does not name goes, unless it is newer than that list.
     """
     labels = {
         names.MANAGED_BY: names.MANAGED_BY_TORPOR,
         names.COMPONENT_LABEL: names.COMPONENT_COLLECT,
     }
-    words = [word for part in kept for word in ("--keep", part)]
+    words = [word for part in room.kept for word in ("--keep", part)]
     container: Json = {
         "name": names.WEIGHTS_CONTAINER,
         "image": installation.image,
         "imagePullPolicy": installation.image_pull_policy,
         "args": ["prewarm", "collect", *words],
-        "env": [{"name": "TORPOR_CACHE_DIR", "value": installation.cache_dir}],
+        "env": [
+            {"name": "TORPOR_CACHE_DIR", "value": installation.cache_dir},
+            {"name": "TORPOR_CACHE_KEEP_AS_OF", "value": str(room.as_of)},
+        ],
         "volumeMounts": [{"name": CACHE_VOLUME, "mountPath": installation.cache_dir}],
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -234,7 +237,9 @@ def collect_job(
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": names.child_name("torpor", "collect", names.digest(node, *kept)),
+            "name": names.child_name(
+                "torpor", "collect", names.digest(node, str(room.as_of), *room.kept)
+            ),
             "namespace": namespace,
             "labels": labels,
             "ownerReferences": [owner],

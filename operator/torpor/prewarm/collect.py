@@ -1,6 +1,7 @@
 """Remove what belongs to no endpoint any more: copies, downloads, compile caches, trash, lock files."""
 
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -88,8 +89,7 @@ def _heal_all(layout: Layout) -> tuple[str, ...]:
 def _collect_compiled(layout: Layout, keep: frozenset[str]) -> int:
     """Remove the compile caches of other weights; one that does not say whose it is stays."""
     folders: list[str] = []
-    for key in layout.names(COMPILE):
-        folder = os.path.join(layout.root, COMPILE, key)
+    for folder in _compiled_folders(layout):
         try:
             with open(os.path.join(folder, "hash"), encoding="ascii") as file:
                 name = file.read().strip()
@@ -101,6 +101,12 @@ def _collect_compiled(layout: Layout, keep: frozenset[str]) -> int:
     if folders:
         discard_folders(layout, folders)
     return freed
+
+
+def _compiled_folders(layout: Layout) -> Iterator[str]:
+    for namespace in layout.names(COMPILE):
+        own = Layout(os.path.join(layout.root, COMPILE, namespace))
+        yield from (os.path.join(own.root, COMPILE, key) for key in own.names(COMPILE))
 
 
 def _collect_locks(layout: Layout, keep: frozenset[str]) -> None:

@@ -101,7 +101,8 @@ def _keep_compiled(settings: PrewarmSettings, hashes: tuple[str, ...]) -> dict[s
     from torpor.prewarm.compiled import clear_starts, key_parts, name_key
     from torpor.prewarm.harvest import harvest, survey
 
-    layout, parts = Layout(settings.cache_dir), key_parts(settings.compile_key)
+    layout = Layout(settings.cache_dir).compiled
+    parts = key_parts(settings.compile_key)
     clear_starts(layout, name_key(parts))
     done = harvest(
         layout,

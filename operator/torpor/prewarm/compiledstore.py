@@ -28,7 +28,7 @@ def send_entry(settings: PrewarmSettings, entry: Entry) -> str:
             name = bundle_name(entry.key)
             if _find(session, name) is not None:
                 return "the bucket has it"
-            size = put_stream(session, name, pack(Layout(settings.cache_dir), entry))
+            size = put_stream(session, name, pack(Layout(settings.cache_dir).compiled, entry))
             return f"put {size} bytes to {session.address.source}{name}"
         finally:
             session.close()
@@ -38,7 +38,7 @@ def send_entry(settings: PrewarmSettings, entry: Entry) -> str:
 
 def bring_entry(settings: PrewarmSettings) -> str:
     """Publish on this node what the bucket has for engines like this one; returns what became of it."""
-    layout = Layout(settings.cache_dir)
+    layout = Layout(settings.cache_dir).compiled
     key = name_key(key_parts(settings.compile_key))
     if find_entry(layout, key) is not None:
         return "the node has it"

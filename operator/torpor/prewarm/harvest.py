@@ -26,6 +26,7 @@ from torpor.prewarm.compiled import (
     name_key,
 )
 from torpor.prewarm.disk import sync_folder, sync_folders, write_durably
+from torpor.prewarm.inventory import measure
 from torpor.prewarm.layout import Layout
 from torpor.prewarm.locks import try_lock
 
@@ -160,7 +161,7 @@ def room_for(layout: Layout, size: int, budget_bytes: int) -> str:
     if disk.f_blocks and free < size + SPARE_BYTES:
         return f"{size} bytes were compiled and the disk has {free} free: not kept"
     if budget_bytes:
-        used = sum(_measure(os.path.join(layout.root, kind)) for kind in _COUNTED)
+        used = sum(measure(os.path.join(layout.root, kind))[0] for kind in _COUNTED)
         if used + size > budget_bytes:
             return (
                 f"{size} bytes were compiled and the cache holds {used} of {budget_bytes}: not kept"
@@ -195,12 +196,3 @@ def _stage(layout: Layout, key: str, folder: str, files: dict[str, FileFacts]) -
 def _passes(name: str) -> bool:
     """Locks and files under way, by the names that Triton, Inductor, ninja and NFS give them."""
     return name.endswith(_PASSING_ENDS) or name.startswith(_PASSING_STARTS) or ".tmp." in name
-
-
-def _measure(folder: str) -> int:
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
-    return total

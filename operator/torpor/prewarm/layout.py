@@ -6,7 +6,9 @@ models/<hash>/.torpor/READY           written last: without it the folder is not
 models/<hash>/.torpor/used            empty; its modification time is the last engine start (see `usage`)
 models/<hash>/.torpor/boot            under which boot the bytes were written, or that they were read back since
 partial/<hash>/…                      under way; never read as weights
-compile/<key>/…                       what engines compiled; `hash` in it names the weights it belongs to
+compile/<namespace>/…                 a cache of its own, laid out like this one, for what the engines of one
+                                      namespace compiled: compile/<key>/, whose `hash` names the weights it
+                                      belongs to. A pod sees its own namespace's folder as `compile/`
 trash/<hash>-<random>/…               renamed away and being unlinked; whoever holds locks/space finishes it
 locks/<hash>                          held (flock) by the one process that fetches or removes this hash, and
                                       shared by those that take a hit or read the bytes back
@@ -54,6 +56,11 @@ class Layout(NamedTuple):
     """Paths of one cache folder."""
 
     root: str
+
+    @property
+    def compiled(self) -> "Layout":
+        """The cache of compiled code as a pod sees it: its own namespace's, and the only part a companion may write."""
+        return Layout(os.path.join(self.root, COMPILE))
 
     def model(self, name: str) -> str:
         """Folder of a published copy."""

@@ -171,7 +171,7 @@ def _compiled(order: Order, settings: PrewarmSettings, *, fetched: bool) -> dict
 
         from torpor.prewarm.compiled import restore
 
-        layout, pod = Layout(settings.cache_dir), os.uname().nodename
+        layout, pod = Layout(settings.cache_dir).compiled, os.uname().nodename
         given = restore(layout, settings.compile_key, settings.compile_dir, pod)
         said["compiled"] = given._asdict()
     return said

@@ -2,7 +2,6 @@
 
 import os
 
-from torpor import clock
 from torpor.domain.eviction import Need, Terms
 from torpor.domain.fetching import Refusal, RemoteFile
 from torpor.prewarm.disk import reserve
@@ -21,7 +20,6 @@ def read_terms(settings: PrewarmSettings) -> Terms:
         last_use=settings.last_use,
         keep=split_hashes(settings.keep),
         keep_as_of=settings.keep_as_of,
-        now=clock.now_ms() // 1000,
     )
 
 

@@ -17,6 +17,9 @@ ROOM_PAUSE_SECONDS = 2
 Result = TypeVar("Result")
 
 
+_FULL = (FetchReason.TOO_LARGE, FetchReason.CACHE_FULL)
+
+
 def pause(seconds: float) -> None:
     """Really wait."""
     threading.Event().wait(seconds)
@@ -36,7 +39,7 @@ def wait_for_room(
         try:
             return act()
         except FetchFailure as failure:
-            if failure.reason != FetchReason.TOO_LARGE or not failure.retryable:
+            if failure.reason not in _FULL or not failure.retryable:
                 raise
             say({"waiting": f"{failure.message}; waiting {left} s more for a Job to make room"})
         wait(ROOM_PAUSE_SECONDS)
