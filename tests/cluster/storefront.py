@@ -54,15 +54,20 @@ class Storefront:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._behind)
             except OSError:
                 return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, suppress(OSError), socket.create_connection(self._behind) as server:
             with self._lock:
                 self._sockets |= {client, server}
-            for source, sink, asks in ((client, server, True), (server, client, False)):
-                threading.Thread(
-                    target=self._pass_on, args=(source, sink, asks), daemon=True
-                ).start()
+            asking = threading.Thread(target=self._pass_on, args=(client, server, True))
+            asking.start()
+            self._pass_on(server, client, False)
+            asking.join()
+            with self._lock:
+                self._sockets -= {client, server}
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, asks: bool) -> None:
         with suppress(OSError):
@@ -72,11 +77,10 @@ class Storefront:
                 else:
                     self._hold(len(block))
                 sink.sendall(block)
-        for sock in (source, sink):
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            with self._lock:
-                self._sockets.discard(sock)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+        with suppress(OSError):
+            source.shutdown(socket.SHUT_RD)
 
     def _write_down(self, block: bytes) -> None:
         """A request without a body begins a block: torpor sends the next one only after the answer."""

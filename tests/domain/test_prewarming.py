@@ -355,3 +355,10 @@ def test_a_pull_of_the_image_says_nothing_of_the_weights() -> None:
 def test_a_node_that_left_takes_its_fetch_with_it() -> None:
     found = planned(LISTED, on("gone", FETCH))
     assert JobWanted(JobKind.FETCH, 1, "gone") not in found.jobs
+
+
+def test_a_claim_in_which_an_engine_finds_nothing_is_filled_again() -> None:
+    known = replace(LISTED, claim_ready=True)
+    needs = NodeNeeds((CLAIM,), ((CLAIM, NOW),))
+    found = plan(SPEC, known, (), needs, NOW)
+    assert (found.jobs, found.weights.claim_ready) == (fetches(CLAIM), False)

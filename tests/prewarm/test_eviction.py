@@ -193,8 +193,9 @@ def test_of_two_models_that_do_not_fit_together_one_gets_the_room(
     for pod in pods:
         pod.communicate(timeout=60)
     results = {json.loads(log.read_text())["reason"]: json.loads(log.read_text()) for log in logs}
-    assert set(results) == {"Ready", "WeightsCacheFull"}
-    assert "of the node's cache budget of 768.0 KiB" in results["WeightsCacheFull"]["message"]
+    (refused,) = results.keys() - {"Ready"}
+    assert refused in FULL  # the room is being filled, or has just been
+    assert "of the node's cache budget of 768.0 KiB" in results[refused]["message"]
     assert [path.name for path in (prewarm.cache / "models").iterdir()] == [
         results["Ready"]["hash"]
     ]

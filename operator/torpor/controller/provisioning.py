@@ -23,6 +23,9 @@ from torpor.manifests.setting import Installation
 
 Json = dict[str, Any]
 
+CLAIM_DOUBT_MS = 3_000
+"""How long an engine may look for weights in a claim before it is taken for not having them: a hit takes a tenth of it."""
+
 
 def seen_jobs(seen: Seen, progress: ProgressPoller, key: Key, now_ms: int) -> tuple[JobSeen, ...]:
     """Return the endpoint's prewarm Jobs with what their pods say."""
@@ -36,13 +39,16 @@ def node_needs(
     placement: Placement,
     pods: Iterable[PodSeen],
     weights_hash: str,
+    now_ms: int,
 ) -> NodeNeeds:
     """Return which nodes should hold the weights, by the kind of cache, and which do."""
     kind, wanted = endpoint.spec.prewarm.cache.kind, endpoint.spec.prewarm.nodes
     if claim_source(endpoint) or kind is CacheKind.EPHEMERAL:
         return NodeNeeds()
     if kind is CacheKind.PVC:
-        return NodeNeeds() if wanted == "none" else NodeNeeds((CLAIM,))
+        stuck = [pod.created_ms for pod in pods if _waits_long(pod, now_ms)]
+        waking = ((CLAIM, max(stuck)),) if stuck else ()
+        return NodeNeeds(() if wanted == "none" else (CLAIM,), waking)
     has = ready_nodes(seen, weights_hash)
     nodes = () if wanted == "none" else placement.nodes
     if isinstance(
@@ -61,6 +67,18 @@ def node_needs(
         and not pod.ready
     )
     return NodeNeeds(nodes, waking, has)
+
+
+def _waits_long(pod: PodSeen, now_ms: int) -> bool:
+    """Whether an engine waits for weights that a claim should hold: somebody else's may have made them go."""
+    starting = pod.gone_ms is None and pod.deleted_ms is None and not pod.ready
+    since = pod.scheduled_ms
+    return (
+        starting
+        and pod.weights_done_ms is None
+        and since is not None
+        and now_ms > since + CLAIM_DOUBT_MS
+    )
 
 
 def ready_nodes(seen: Seen, weights_hash: str) -> frozenset[str]:

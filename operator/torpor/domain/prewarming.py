@@ -153,7 +153,8 @@ def _fetching(
     weights: Weights, jobs: tuple[JobSeen, ...], needs: NodeNeeds, now_ms: int
 ) -> WeightsPlan:
     nodes = needs.nodes
-    labelled = needs.labelled | ({CLAIM} if weights.claim_ready else set())
+    doubted = CLAIM in dict(needs.waking)  # an engine looks for them there in vain
+    labelled = needs.labelled | ({CLAIM} if weights.claim_ready and not doubted else set())
     fetches = [
         _fetch(node, [job for job in jobs if job.node == node], weights.attempt)
         for node in nodes
