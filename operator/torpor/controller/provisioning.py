@@ -24,7 +24,7 @@ from torpor.manifests.setting import Installation
 Json = dict[str, Any]
 
 CLAIM_DOUBT_MS = 3_000
-"""How long an engine may look for weights in a claim before it is taken for not having them: a hit takes a tenth of it."""
+"""How long an engine may look for weights in a claim before it counts as not having them: ten times what a hit takes."""
 
 
 def seen_jobs(seen: Seen, progress: ProgressPoller, key: Key, now_ms: int) -> tuple[JobSeen, ...]:
@@ -47,8 +47,8 @@ def node_needs(
         return NodeNeeds()
     if kind is CacheKind.PVC:
         stuck = [pod.created_ms for pod in pods if _waits_long(pod, now_ms)]
-        waking = ((CLAIM, max(stuck)),) if stuck else ()
-        return NodeNeeds(() if wanted == "none" else (CLAIM,), waking)
+        doubts = ((CLAIM, max(stuck)),) if stuck else ()
+        return NodeNeeds(() if wanted == "none" else (CLAIM,), doubts)
     has = ready_nodes(seen, weights_hash)
     nodes = () if wanted == "none" else placement.nodes
     if isinstance(
