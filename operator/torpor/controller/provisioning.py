@@ -24,7 +24,7 @@ from torpor.manifests.setting import Installation
 Json = dict[str, Any]
 
 CLAIM_DOUBT_MS = 3_000
-"""How long an engine may look for weights in a claim before it counts as not having them: ten times what a hit takes."""
+"""How long an engine may look for weights in a claim before it counts as not having them: ten times a hit."""
 
 
 def seen_jobs(seen: Seen, progress: ProgressPoller, key: Key, now_ms: int) -> tuple[JobSeen, ...]:
