@@ -88,9 +88,11 @@ def measure(given: argparse.Namespace) -> int:
     figures: list[Figure] = []
     with open_work(place, 2 * SHARDS * shard_bytes + SPARE_BYTES) as work:
         account = draw_account("BENCH")
-        with serve(VERSITYGW, programs[VERSITYGW], work, account) as target:
-            with step(f"upload {SHARDS} × {given.gib:g} GiB with their checksums"):
-                sizes = upload(target, SHARDS, shard_bytes)
+        with (
+            serve(VERSITYGW, programs[VERSITYGW], work, account) as target,
+            step(f"upload {SHARDS} × {given.gib:g} GiB with their checksums"),
+        ):
+            sizes = upload(target, SHARDS, shard_bytes)
         for server in given.servers:
             if server not in programs:
                 say(f"{server}: cannot be had, so nothing is measured against it")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number; with a bar it must not be above it: with `exactly` must equal it, with `at_least` reach it."""
+    """One measured number; a bar is the most it may be, with `at_least` the least, with `exactly` what it must be."""
 
     name: str
     value: float

@@ -1,1 +1,1 @@
-"""The weights benchmark's parts: other downloaders, the S3 servers they are measured against, and how they are measured."""
+"""The weights benchmark's parts: other downloaders, S3 servers to measure them against, and the measuring."""

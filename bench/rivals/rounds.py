@@ -68,6 +68,8 @@ class Track:
     target: Target
     sizes: dict[str, int]
     """Bytes of every object by its name below the prefix."""
+    spare_bytes: int = SPARE_BYTES
+    """Memory touched before a turn, beside as much as is moved."""
 
     @property
     def total_bytes(self) -> int:
@@ -143,9 +145,11 @@ class Track:
         finally:
             stop(meter)
         told = log.read_text(errors="replace").splitlines() if log.exists() else []
-        measured = json.loads(report.read_text()) if report.exists() else {"status": "no report"}
+        end = "\n".join(told[-8:])
+        if not report.exists():
+            raise HarnessError(f"{client.name} could not be measured ({meter.returncode}):\n{end}")
+        measured: dict[str, float] = json.loads(report.read_text())
         if measured["status"] != 0:
-            end = "\n".join(told[-8:])
             raise HarnessError(f"{client.name} ended with {measured['status']}:\n{end}")
         return read_sample(client.name, measured, told)
 
@@ -156,7 +160,7 @@ class Track:
         os.sync()
         for name in self.sizes:
             read_through(self.source / name)
-        touched = min(self.total_bytes + SPARE_BYTES, _available_bytes() // 2)
+        touched = min(self.total_bytes + self.spare_bytes, _available_bytes() // 2)
         run([sys.executable, "-I", "-S", "-c", _TOUCH, str(touched)])
 
     def compare(self) -> None:
