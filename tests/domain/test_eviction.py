@@ -227,14 +227,13 @@ def test_each_reason_continues_a_sentence() -> None:
     assert all(why[0].islower() and not why.endswith(".") for why in Stay)
 
 
-def test_a_cache_that_an_engine_would_clear_is_full_and_one_that_it_would_not_is_too_small() -> (
-    None
-):
-    recent, running = copy("a", 8, NOW - 5_000), replace(TERMS, keep=frozenset({"a"}))
-    full, small = plan_eviction(NEED, TERMS, [recent]), plan_eviction(NEED, running, [recent])
-    assert isinstance(full, Refusal)
+def test_a_cache_is_full_of_others_or_too_small_for_anything() -> None:
+    other = copy("a", 8, NOW - 5_000)
+    for terms in (TERMS, replace(TERMS, keep=frozenset({"a"})), replace(TERMS, keep_as_of=0)):
+        full = plan_eviction(NEED, terms, [other])
+        assert isinstance(full, Refusal)
+        assert (full.reason, full.retryable) == (FetchReason.CACHE_FULL, True)
+    strange = replace(NEED, other_bytes=8 * GIB)
+    small = plan_eviction(strange, TERMS, [])
     assert isinstance(small, Refusal)
-    assert (full.reason, small.reason) == (FetchReason.CACHE_FULL, FetchReason.TOO_LARGE)
-    unlisted = plan_eviction(NEED, replace(TERMS, keep_as_of=0), [copy("a", 8, 10)])
-    assert isinstance(unlisted, Refusal)
-    assert unlisted.reason == FetchReason.CACHE_FULL
+    assert (small.reason, small.retryable) == (FetchReason.TOO_LARGE, True)

@@ -15,7 +15,9 @@ from tests.prewarm.conftest import PART, Prewarm, make_settings
 from tests.prewarm.faultproxy import Asked, FaultProxy
 from tests.prewarm.nodecache import age, held, now, run_in_namespace, run_killed
 from tests.prewarm.s3server import Bucket, Server
+from torpor.prewarm.collect import collect_patiently
 from torpor.prewarm.layout import Layout
+from torpor.prewarm.locks import try_lock
 from torpor.settings.prewarm import PrewarmSettings
 
 DEAD, KEPT, STRANGE = "d" * 32, "e" * 32, "lost+found"
@@ -200,3 +202,20 @@ def test_a_lock_on_a_removed_file_is_not_taken_for_a_lock(tmp_path: Path) -> Non
     environ = {"PYTHONPATH": str(Path(__file__).parents[2] / "operator")}
     run = subprocess.run(command, env=environ, capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("True\n", "")
+
+
+def test_a_job_collects_again_while_a_download_that_was_told_to_end_still_has_its_lock(
+    node: Prewarm, stock: tuple[Path, str, str]
+) -> None:
+    layout, kept = Layout(str(node.cache)), stock[1]
+    held_lock = try_lock(layout.lock(stock[2]))
+    assert held_lock is not None
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:
+            os.close(held_lock)
+
+    done = collect_patiently(layout, frozenset({kept}), now() + 3600, wait)
+    assert (done.removed, done.left, len(waited)) == ((stock[2],), (), 2)

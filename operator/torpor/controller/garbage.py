@@ -86,9 +86,9 @@ class NodeLabels:
         self._suspects = found
 
     def _used_labels(self) -> set[str]:
-        """Labels of what endpoints have listed, and of what Jobs and engines' pods still work with."""
+        """Labels of what endpoints have listed, and of what their Jobs and engines' pods still work with."""
         hashes = {holding.label for holding in provisioning.holdings(self._seen)}
-        for obj in (*self._seen.all_jobs(), *self._seen.engine_objects()):
+        for obj in self._seen.at_work():
             hashes.add((obj["metadata"].get("annotations") or {}).get(names.WEIGHTS_HASH, ""))
         return {names.WEIGHTS_NODE_PREFIX + name for name in hashes}
 

@@ -141,7 +141,7 @@ def holdings(seen: Seen) -> list[Holding]:
 def running(seen: Seen) -> list[Running]:
     """Return every engine's pod that has not ended, and every Job that brings weights, with what they work with."""
     found = []
-    for obj in (*seen.engine_objects(), *seen.all_jobs()):
+    for obj in seen.at_work():
         notes = obj["metadata"].get("annotations") or {}
         parts = (notes.get(names.WEIGHTS_PARTS) or notes.get(names.WEIGHTS_HASH) or "").split()
         node = (obj.get("spec") or {}).get("nodeName") or notes.get(names.PREWARM_NODE) or None

@@ -56,20 +56,15 @@ class Seen:
         """Return the endpoint's prewarm Jobs."""
         return list(self._jobs.get(key, {}).values())
 
-    def all_jobs(self) -> Iterator[Json]:
-        """Return the prewarm Jobs of every endpoint."""
-        return chain.from_iterable(shelf.values() for shelf in self._jobs.values())
+    def at_work(self) -> Iterator[Json]:
+        """Return the Jobs and the engines' pods that have not ended, of endpoints that exist.
 
-    def engine_objects(self) -> Iterator[Json]:
-        """Return the engines' pods of every endpoint that have not ended."""
-        for shelf in self._pods.values():
-            for pod in shelf.values():
-                labels = pod["metadata"].get("labels") or {}
-                phase = (pod.get("status") or {}).get("phase")
-                if labels.get(names.COMPONENT_LABEL) == names.COMPONENT_ENGINE and phase not in (
-                    "Succeeded",
-                    "Failed",
-                ):
+        What a deleted endpoint leaves behind for a moment needs nothing any more: it is on its way out itself.
+        """
+        for key in list(self.endpoints):
+            yield from self.jobs(key)
+            for pod in self.pods_of(key, names.COMPONENT_ENGINE):
+                if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
                     yield pod
 
     def pods_of(self, key: Key, component: str) -> list[Json]:

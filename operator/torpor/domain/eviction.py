@@ -129,11 +129,9 @@ def may_collect(entry: Entry, keep: frozenset[str], keep_as_of: int) -> bool:
     return max(entry.last_used, entry.published) < keep_as_of
 
 
-def _would_yield(need: Need, terms: Terms, entries: Sequence[Entry]) -> bool:
-    """Whether an engine that starts now, and so was used last of all, will find room here before long."""
-    firm = (Stay.BUSY, Stay.KEPT)
-    yielding = [entry for entry in entries if stay(entry, terms) not in firm]
-    return _bytes(yielding) >= _shortage(need, terms, entries)
+def _would_fit(need: Need, terms: Terms, entries: Sequence[Entry]) -> bool:
+    """Whether others alone are in the way: they may end, be used less recently, or yield to an engine that starts."""
+    return _bytes(entries) >= _shortage(need, terms, entries)
 
 
 def _turn(entry: Entry) -> tuple[bool, int, str]:
@@ -182,7 +180,7 @@ def _refuse(need: Need, terms: Terms, entries: Sequence[Entry]) -> Refusal:
     )
     tail = f"; of that may not be evicted: {reasons}" if reasons else "; there is nothing to evict"
     return Refusal(
-        FetchReason.CACHE_FULL if _would_yield(need, terms, entries) else FetchReason.TOO_LARGE,
+        FetchReason.CACHE_FULL if _would_fit(need, terms, entries) else FetchReason.TOO_LARGE,
         f"{need.source} has {format_bytes(need.total_bytes)}, but {limit}{tail}",
         retryable=True,
     )

@@ -44,7 +44,7 @@ class FetchReason(StrEnum):
     TOO_LARGE = "WeightsTooLarge"
     """More bytes than the cache's budget or the disk holds."""
     CACHE_FULL = "WeightsCacheFull"
-    """The cache is full of what runs, is pinned or was used more recently; an engine that wakes may evict."""
+    """The cache is full of what runs, is pinned or was used more recently: others alone are in the way."""
     GATED = "WeightsGated"
     """A Hugging Face repository whose licence must be accepted, or that needs a token."""
     CHANGED = "WeightsChanged"

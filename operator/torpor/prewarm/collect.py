@@ -1,7 +1,7 @@
 """Remove what belongs to no endpoint any more: copies, downloads, compile caches, trash, lock files."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -13,6 +13,9 @@ from torpor.prewarm.inventory import list_entries, measure, survey
 from torpor.prewarm.layout import COMPILE, LOCKS, MODELS, SPACE_LOCK, TRASH, Layout, is_hash
 from torpor.prewarm.locks import hold_lock, try_lock
 from torpor.prewarm.scrub import heal
+from torpor.prewarm.waiting import pause
+
+TRIES, PAUSE_SECONDS = 15, 2.0
 
 MOST_NAMES = 25
 """Hashes in one list of the result: the termination log holds 4096 bytes."""
@@ -28,6 +31,8 @@ class Collected(NamedTuple):
     damaged: tuple[str, ...]
     """Hashes of kept copies that were removed because their bytes are not those that were verified."""
     bytes: int
+    busy: bool = False
+    """Whether something is left because another process works on it."""
 
     def describe(self, layout: Layout) -> dict[str, Any]:
         """As the result document."""
@@ -74,7 +79,31 @@ def collect(layout: Layout, keep: frozenset[str], keep_as_of: int) -> Collected:
         damaged = _heal_all(layout)
     except OSError as error:
         raise explain_cache_error(layout.root, error) from error
-    return Collected(_hashes(gone), left, damaged, freed)
+    busy = any(entry.busy for entry in looked if entry not in gone)
+    return Collected(_hashes(gone), left, damaged, freed, busy)
+
+
+def collect_patiently(
+    layout: Layout,
+    keep: frozenset[str],
+    keep_as_of: int,
+    wait: Callable[[float], None] = pause,
+) -> Collected:
+    """Collect again for half a minute while somebody works on what should go: a download that ends needs its grace.
+
+    Raises:
+        FetchFailure: the cache cannot be written.
+    """
+    done = collect(layout, keep, keep_as_of)
+    for _ in range(TRIES):
+        if not done.busy:
+            break
+        wait(PAUSE_SECONDS)
+        more = collect(layout, keep, keep_as_of)
+        removed = tuple(sorted({*done.removed, *more.removed}))
+        damaged = tuple(sorted({*done.damaged, *more.damaged}))
+        done = Collected(removed, more.left, damaged, done.bytes + more.bytes, more.busy)
+    return done
 
 
 def _hashes(entries: list[Entry]) -> tuple[str, ...]:

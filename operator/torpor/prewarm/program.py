@@ -133,12 +133,13 @@ def _bring(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
 
 
 def _collect(settings: PrewarmSettings, keep: tuple[str, ...]) -> dict[str, Any]:
-    from torpor.prewarm.collect import collect
+    from torpor.prewarm.collect import collect, collect_patiently
     from torpor.prewarm.room import split_hashes
 
     kept = split_hashes(settings.keep).union(check_hash(name) for name in keep)
     layout = Layout(settings.cache_dir)
-    return collect(layout, kept, settings.keep_as_of).describe(layout)
+    act = collect_patiently if settings.keep_as_of else collect  # a Job of the controller can wait
+    return act(layout, kept, settings.keep_as_of).describe(layout)
 
 
 def _accompany(order: Order) -> int:
