@@ -173,8 +173,8 @@ class Upload:
         with self._lock:
             self._pieces[number] = Piece(etag, len(data), crc64)
 
-    def complete(self, session: Session) -> None:
-        """Make the object of the parts.
+    def complete(self, session: Session) -> str:
+        """Make the object of the parts; returns its ETag.
 
         Raises:
             UploadGone: it was ended meanwhile, or its parts are not those that were put.
@@ -191,9 +191,16 @@ class Upload:
         document = f"<CompleteMultipartUpload>{body}</CompleteMultipartUpload>".encode()
         target = _target(session, self.key, {"uploadId": self.id})
         try:
-            session.patiently(lambda: _complete(session, target, self.key, headers, document))
+            root = session.patiently(
+                lambda: _complete(session, target, self.key, headers, document)
+            )
         except ObjectChanged:
             raise UploadGone(self._thing) from None
+        except FetchFailure as error:
+            if "InvalidPart" in error.message:
+                raise UploadGone(self._thing) from error
+            raise
+        return _text(root, "ETag").strip('"')
 
 
 def md5_header(data: bytes | memoryview) -> dict[str, str]:

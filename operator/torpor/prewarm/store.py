@@ -146,6 +146,25 @@ class Session:
             )
         return body
 
+    def find(self, key: str) -> RemoteFile | None:
+        """Look one object up; None if there is none.
+
+        Raises:
+            FetchFailure: no connection or no permission.
+        """
+        target = self._address.object_target(key)
+
+        def ask() -> RemoteFile:
+            response = self._send("HEAD", target, {}, key)
+            response.read()
+            size = int(response.headers.get("Content-Length", "-1"))
+            return RemoteFile(key, size, response.headers.get("ETag", "").strip('"'))
+
+        try:
+            return self.patiently(ask)
+        except ObjectChanged:
+            return None
+
     def exchange(
         self,
         method: str,
