@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torpor import clock
+from torpor.domain.artifacts import ArtifactKind
 from torpor.domain.fetching import FetchPlan, FetchReason, plan_fetch
 from torpor.prewarm.disk import probe_direct
 from torpor.prewarm.failure import FetchFailure, ObjectChanged
@@ -32,20 +33,25 @@ class Brought(NamedTuple):
     seconds: float
 
 
-def list_weights(settings: PrewarmSettings) -> tuple[str, Listing]:
-    """Examine the source; returns its name for messages, and the listing.
+def list_weights(
+    settings: PrewarmSettings, kind: ArtifactKind = ArtifactKind.MODEL
+) -> tuple[str, Listing]:
+    """Examine one `s3://` source; returns its name for messages, and the listing.
 
     Raises:
         FetchFailure: it cannot be used.
     """
     store = Store(settings)
-    return store.address.source, examine(store, settings.budget_bytes)
+    return store.address.source, examine(store, settings.budget_bytes, kind)
 
 
 def bring_weights(
-    settings: PrewarmSettings, expected_hash: str | None, say: Callable[[dict[str, Any]], None]
+    settings: PrewarmSettings,
+    expected_hash: str | None,
+    say: Callable[[dict[str, Any]], None],
+    kind: ArtifactKind = ArtifactKind.MODEL,
 ) -> Brought:
-    """Have a complete, verified copy on the node.
+    """Have a complete, verified copy of one `s3://` source on the node.
 
     With `expected_hash` only that content is accepted: the engine that waits was given that folder.
 
@@ -56,7 +62,7 @@ def bring_weights(
     layout = Layout(settings.cache_dir)
     for attempt in range(1, PLANS + 1):
         try:
-            listing = examine(store, settings.budget_bytes)
+            listing = examine(store, settings.budget_bytes, kind)
             _check_expected(store.address.source, listing.hash, expected_hash)
             return _bring(settings, store, layout, listing, say)
         except ObjectChanged:

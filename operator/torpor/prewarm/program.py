@@ -12,8 +12,8 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from torpor.errors import TorporError
-from torpor.prewarm.layout import Layout, Manifest, check_hash
 from torpor.prewarm.report import write_line, write_result
+from torpor.prewarm.results import Done, describe_done, find_bundle
 from torpor.settings.prewarm import (
     InvalidSetting,
     PrewarmSettings,
@@ -108,64 +108,20 @@ def run(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
     """
     if order.mode == "preflight":
         return _preflight(settings)
-    if order.hash is not None:
-        manifest = Layout(settings.cache_dir).find_copy(check_hash(order.hash))
-        if manifest is not None:
-            return _describe_hit(manifest)
-    return _fetch(settings, order.hash)
+    found = find_bundle(settings, order.hashes) if order.hashes else None
+    return describe_done(found or _bring(settings, order.hashes))
 
 
 def _preflight(settings: PrewarmSettings) -> dict[str, Any]:
-    from torpor.domain.fetching import format_bytes
-    from torpor.prewarm.fetch import list_weights
+    from torpor.prewarm.bundle import list_bundle
 
-    source, listing = list_weights(settings)
-    count, size = len(listing.files), format_bytes(listing.total_bytes)
-    return {
-        "reason": "Listed",
-        "hash": listing.hash,
-        "files": count,
-        "bytes": listing.total_bytes,
-        "message": f"{source} holds a checkpoint of {count} files, {size}",
-    }
+    return list_bundle(settings, write_line)
 
 
-def _fetch(settings: PrewarmSettings, expected_hash: str | None) -> dict[str, Any]:
-    from torpor.domain.fetching import format_bytes
-    from torpor.prewarm.fetch import bring_weights
+def _bring(settings: PrewarmSettings, hashes: tuple[str, ...]) -> list[Done]:
+    from torpor.prewarm.bundle import bring_bundle
 
-    brought = bring_weights(settings, expected_hash, write_line)
-    manifest = brought.manifest
-    if brought.hit:
-        return _describe_hit(manifest)
-    rate = brought.moved_bytes / brought.seconds if brought.seconds else 0.0
-    return {
-        **_describe(manifest),
-        "reason": "Ready",
-        "seconds": round(brought.seconds, 3),
-        "bytesPerSecond": round(rate),
-        "message": f"fetched {format_bytes(manifest.total_bytes)} in {len(manifest.files)} files in "
-        f"{brought.seconds:.1f} s ({format_bytes(round(rate))}/s), verified: {manifest.verified}",
-    }
-
-
-def _describe_hit(manifest: Manifest) -> dict[str, Any]:
-    return {
-        **_describe(manifest),
-        "reason": "Hit",
-        "seconds": 0,
-        "bytesPerSecond": 0,
-        "message": f"the node has the {len(manifest.files)} files since {manifest.fetched_at}",
-    }
-
-
-def _describe(manifest: Manifest) -> dict[str, Any]:
-    return {
-        "hash": manifest.hash,
-        "files": len(manifest.files),
-        "bytes": manifest.total_bytes,
-        "verified": manifest.verified,
-    }
+    return bring_bundle(settings, hashes, write_line)
 
 
 def _fail(log: str, reason: str, message: str, *, retryable: bool) -> int:

@@ -75,6 +75,9 @@ class PrewarmSettings(NamedTuple):
     warm_pages: bool = False
     """`TORPOR_WARM_PAGES`: read the weights into the page cache while the engine starts, if memory allows."""
 
+    claim_dir: str = ""
+    """`TORPOR_CLAIM_DIR`: where the claim of a `pvc://` source is mounted, as a whole."""
+
     def __repr__(self) -> str:
         """Keep secrets out of logs and tracebacks."""
         return f"PrewarmSettings(source={self.source!r}, endpoint={self.endpoint!r})"
@@ -123,6 +126,7 @@ def read_prewarm_settings(environ: Mapping[str, str] = os.environ) -> PrewarmSet
         compile_dir=environ.get("TORPOR_COMPILE_DIR", ""),
         compile_store=environ.get("TORPOR_COMPILE_STORE", ""),
         warm_pages=_read_flag(environ, "TORPOR_WARM_PAGES"),
+        claim_dir=environ.get("TORPOR_CLAIM_DIR", ""),
     )
 
 
