@@ -1,4 +1,4 @@
-"""`python -m dev.hub FOLDER [--port N] [--host H]`: serve the repositories of a folder until interrupted."""
+"""`python -m dev.hub FOLDER [--host H] [--port N] [--cdn-port N]`: serve the repositories of a folder until interrupted."""
 
 import argparse
 from pathlib import Path
@@ -13,8 +13,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="FOLDER/org/name/… are the repositories")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
+    parser.add_argument(
+        "--cdn-port", type=int, default=0, help="of the large files; 0: any free one"
+    )
     options = parser.parse_args()
-    with HubServer(load_repositories(options.folder), options.host, options.port) as server:
+    repositories = load_repositories(options.folder)
+    with HubServer(repositories, options.host, options.port, cdn_port=options.cdn_port) as server:
         print(f"serving {', '.join(sorted(server.repositories))} at {server.url}", flush=True)
         server.wait()
 

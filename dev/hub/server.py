@@ -2,7 +2,7 @@
 
     GET  /api/models/ORG/NAME[/revision/REV][?blobs=true]   what a commit holds
     HEAD|GET /ORG/NAME/resolve/REV/FILE                     a file; a large one is redirected to /cdn/…
-    GET  /cdn/KEY/SHA256                                    a large file's bytes, by range, without a token
+    GET  /cdn/KEY/SHA256 on a port of its own               a large file's bytes, by range, without a token
 
 Refusals are said as the real hub does: `X-Error-Code` (RepoNotFound, RevisionNotFound, EntryNotFound,
 GatedRepo), `X-Error-Message`, and the status beside it.
@@ -59,6 +59,7 @@ class HubServer:
         host: str = "127.0.0.1",
         port: int = 0,
         fault: Fault | None = None,
+        cdn_port: int = 0,
     ) -> None:
         self.repositories = repositories
         self.tokens: set[str] = set()
@@ -68,30 +69,39 @@ class HubServer:
         self.passes: set[str] = {secrets.token_hex(8)}
         """Keys in addresses of large files that are still valid; the last one made is given out."""
         self._lock = threading.Lock()
-        self._server = _Server((host, port), _handler(self))
+        self._servers = [_Server((host, each), _handler(self)) for each in (port, cdn_port)]
 
     @property
     def url(self) -> str:
         """Where it listens: what `HF_ENDPOINT` must be."""
-        host, port = self._server.server_address[:2]
+        host, port = self._servers[0].server_address[:2]
         return f"http://{host!s}:{port}"
 
+    @property
+    def cdn_port(self) -> int:
+        """Where large files lie: another address, as with the real hub, so that the client keeps its token."""
+        return int(self._servers[1].server_address[1])
+
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=server.serve_forever, daemon=True) for server in self._servers
+        ]
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
+        for server, thread in zip(self._servers, self._threads, strict=True):
+            server.shutdown()
+            server.server_close()
+            thread.join(5)
 
     def wait(self) -> None:
         """Serve until interrupted."""
         try:
-            self._thread.join()
+            self._threads[0].join()
         except KeyboardInterrupt:
             return
 
@@ -160,7 +170,8 @@ class HubServer:
             return _give(file, asked, {**headers, "ETag": f'"{file.blob}"'})
         key = next(iter(self.passes))
         headers |= {
-            "Location": f"http://{asked.headers['Host']}/cdn/{key}/{file.sha256}",
+            "Location": f"http://{asked.headers['Host'].rpartition(':')[0]}:{self.cdn_port}"
+            f"/cdn/{key}/{file.sha256}",
             "X-Linked-Size": str(len(file.body)),
             "X-Linked-ETag": f'"{file.sha256}"',
         }

@@ -101,7 +101,9 @@ class _Sent:
         """The one upload of this file: continued, or begun by whoever comes first."""
         with self.lock:
             if self.upload is None and self._begun is not None:
-                self.upload, self.resumed = Upload.resume(session, self._begun), True
+                found = Upload.resume(session, self._begun)
+                if not found.is_empty:  # else there is nothing to gain, and it may be another pod's
+                    self.upload, self.resumed = found, True
             if self.upload is None:
                 self.upload = Upload.begin(session, self.file.key)
             return self.upload

@@ -76,6 +76,14 @@ class Hub:
         )
         return [self._describe(sibling) for sibling in info.siblings or []]
 
+    def ask_access(self, source: HubSource, commit: str, file: HubFile) -> None:
+        """Ask whether a file may be read: of a gated repository the list of files says nothing about that.
+
+        Raises:
+            FetchFailure: as `resolve`.
+        """
+        self._ask(source, lambda: self.locate(source, commit, file))
+
     def read_into(
         self,
         source: HubSource,
@@ -88,6 +96,8 @@ class Hub:
     ) -> None:
         """Fill the buffer with the file's bytes from `offset`, in one request and without retries.
 
+        The token goes to the hub only, never to where it sends us for a large file.
+
         Raises:
             Interruption: the answer did not come, not whole, or is not exactly this range.
             FetchFailure: no right to read the file.
@@ -95,8 +105,8 @@ class Hub:
         if not buffer:
             return
         last = offset + len(buffer) - 1
-        location = self._locate(source, commit, file)
-        ours = location.startswith(self.endpoint + "/")
+        location = self.locate(source, commit, file)
+        ours = location.startswith(self.endpoint + "/") and "/resolve/" in location
         headers = {"Range": f"bytes={offset}-{last}", "Accept-Encoding": "identity"}
         headers = {**self._headers, **headers} if ours else headers
         try:
@@ -147,8 +157,12 @@ class Hub:
                 reason=FetchReason.CORRUPT,
             )
 
-    def _locate(self, source: HubSource, commit: str, file: HubFile) -> str:
-        """Where the bytes are: large files lie in a store that the hub gives a passing address of."""
+    def locate(self, source: HubSource, commit: str, file: HubFile) -> str:
+        """Where the bytes are: large files lie in a store that the hub gives a passing address of.
+
+        Raises:
+            FetchFailure: no right to read the file, or no answer.
+        """
         known = self._locations.get((commit, file.key))
         if known is not None:
             return known

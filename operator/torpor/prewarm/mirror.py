@@ -95,6 +95,7 @@ class _Mirror:
             return False
         files = needed_files(self._hub.list_files(self._source, self._commit))
         self._refuse(files, budget_bytes)
+        self._hub.ask_access(self._source, self._commit, max(files, key=lambda file: file.size))
         for _ in range(ROUNDS):
             plan = plan_copy(files, listing)
             if not plan.send and not plan.check:
