@@ -1,4 +1,4 @@
-"""`python -m dev.hub FOLDER [--host H] [--port N] [--cdn-port N]`: serve the repositories of a folder until interrupted."""
+"""`python -m dev.hub FOLDER [--host H] [--port N] [--cdn-port N]`: serve a folder's repositories until interrupted."""
 
 import argparse
 from pathlib import Path

@@ -50,7 +50,7 @@ def list_bundle(settings: PrewarmSettings, say: Say) -> dict[str, Any]:
         need = sum(one.listing.total_bytes for one in copied)
         names = f"{copied[0].source} with {len(copied) - 1} more artifacts"
         raise_refusal(refuse_size(names, need, settings.budget_bytes, 0, None))
-    return _describe(listed)
+    return describe_listed(listed)
 
 
 def bring_bundle(settings: PrewarmSettings, hashes: Sequence[str], say: Say) -> list[Done]:
@@ -107,7 +107,12 @@ def _resolve(settings: PrewarmSettings, artifact: Artifact, say: Say) -> tuple[s
     return mirror_source(settings.hub_mirror, hub.repo, commit), "" if hub.pinned else commit
 
 
-def _describe(listed: Sequence[Listed]) -> dict[str, Any]:
+def describe_listed(listed: Sequence[Listed]) -> dict[str, Any]:
+    """Put the result document together.
+
+    Raises:
+        FetchFailure: it would be longer than a pod may say.
+    """
     files = sum(len(one.listing.files) for one in listed)
     total = sum(one.listing.total_bytes for one in listed)
     rank = max(one.listing.rank for one in listed)
