@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ class HubFile:
     body: bytes
     large: bool
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Name of a large file's content."""
         return hashlib.sha256(self.body).hexdigest()
 
-    @property
+    @cached_property
     def blob(self) -> str:
         """Git's name of the content."""
         return hashlib.sha1(b"blob %d\0" % len(self.body) + self.body).hexdigest()

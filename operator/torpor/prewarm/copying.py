@@ -15,7 +15,8 @@ from torpor.domain.fetching import FetchReason, Part, RemoteFile
 from torpor.domain.hub import HubFile, HubPlan, HubSource, record_key
 from torpor.prewarm.crew import Crew, Stopped
 from torpor.prewarm.failure import FetchFailure
-from torpor.prewarm.hub import Hub, be_patient
+from torpor.prewarm.hub import Hub
+from torpor.prewarm.hubanswers import be_patient
 from torpor.prewarm.multipart import Begun, Upload, abort, part_bytes_of
 from torpor.prewarm.preflight import open_session
 from torpor.prewarm.progress import Progress

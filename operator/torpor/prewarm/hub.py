@@ -10,36 +10,19 @@ from typing import Any
 
 import httpx2
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url, utils
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub.errors import HfHubHTTPError
 
 from torpor.domain.fetching import FetchReason
 from torpor.domain.hub import HubFile, HubSource
 from torpor.prewarm.connection import CONNECT_SECONDS, SILENCE_SECONDS, Interruption
 from torpor.prewarm.crew import Stopped
 from torpor.prewarm.failure import FetchFailure
+from torpor.prewarm.hubanswers import AskedHub, be_patient, explain_error
 from torpor.settings.prewarm import PrewarmSettings
 
-TOKEN_FIELD = "spec.model.hub.tokenRef"
-LONGEST_WAIT_SECONDS = 60.0
-"""A hub that asks for a longer pause gets it from whoever starts the pod again."""
-
 _TIMEOUT = httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
-_BUSY = frozenset({408, 500, 502, 503, 504})
 _STALE = frozenset({401, 403, 404, 410})
 _utils: Any = utils  # exports these names without saying so to type checkers
-
-
-class RateLimited(Interruption):
-    """The hub wants a pause of `seconds` before the next request."""
-
-    def __init__(self, message: str, seconds: float) -> None:
-        super().__init__(message)
-        self.seconds = seconds
 
 
 class Hub:
@@ -129,7 +112,7 @@ class Hub:
                     )
                 self._fill(file, response, buffer, moved, stop)
         except (HfHubHTTPError, httpx2.HTTPError) as error:
-            raise self._explain(source, error) from error
+            raise explain_error(self._asked(source), error) from error
 
     def _fill(
         self,
@@ -172,7 +155,7 @@ class Hub:
                 url, token=self._token, timeout=SILENCE_SECONDS, endpoint=self.endpoint
             )
         except (HfHubHTTPError, httpx2.HTTPError) as error:
-            raise self._explain(source, error) from error
+            raise explain_error(self._asked(source), error) from error
         self._locations[commit, file.key] = found.location
         return found.location
 
@@ -183,7 +166,7 @@ class Hub:
             try:
                 return act()
             except (HfHubHTTPError, httpx2.HTTPError) as error:
-                raise self._explain(source, error) from error
+                raise explain_error(self._asked(source), error) from error
             except (ValueError, TypeError, KeyError) as error:
                 raise self._no_hub() from error
 
@@ -202,100 +185,11 @@ class Hub:
             raise self._no_hub()
         return HubFile(str(sibling.rfilename), int(size), identity)
 
+    def _asked(self, source: HubSource) -> AskedHub:
+        return AskedHub(self.endpoint, source, bool(self._token))
+
     def _no_hub(self) -> FetchFailure:
         return FetchFailure(
             FetchReason.UNREACHABLE,
             f"{self.endpoint} answered something that is not the hub's API: is TORPOR_HUB_ENDPOINT right?",
         )
-
-    def _explain(self, source: HubSource, error: Exception) -> FetchFailure:
-        """1. A known refusal. 2. A pause or a passing trouble. 3. Credentials. 4. No connection. 5. The rest."""
-        known = self._explain_known(source, error)
-        if known is not None:
-            return known
-        if not isinstance(error, HfHubHTTPError):
-            return self._explain_transport(error)
-        status, said = error.response.status_code, _server_words(error)
-        if status == 429:
-            return self._explain_limit(error.response)
-        if status in _BUSY:
-            return Interruption(f"the hub {self.endpoint} is busy ({status})")
-        if status == 401:
-            text = f"the token of {TOKEN_FIELD} is not valid for {self.endpoint} (401{said}); renew HF_TOKEN"
-            return FetchFailure(FetchReason.ACCESS_DENIED, text)
-        if status == 403:
-            text = f"the token of {TOKEN_FIELD} may not read {source.repo} at {self.endpoint} (403{said})"
-            return FetchFailure(FetchReason.ACCESS_DENIED, text)
-        return FetchFailure(
-            FetchReason.INTERNAL, f"{self.endpoint} refused {source}: {status}{said}"
-        )
-
-    def _explain_known(self, source: HubSource, error: Exception) -> FetchFailure | None:
-        repo, given = source.repo, isinstance(self._token, str)
-        if isinstance(error, RevisionNotFoundError):
-            text = f"{repo} at {self.endpoint} has no revision {source.revision!r}"
-            return FetchFailure(FetchReason.EMPTY, text)
-        if isinstance(error, GatedRepoError):
-            who = (
-                f"the account of the token in {TOKEN_FIELD}"
-                if given
-                else f"an account, whose token {TOKEN_FIELD} then has to name (key HF_TOKEN),"
-            )
-            text = f"{repo} is gated: {who} must accept its licence at {self.endpoint}/{repo}"
-            return FetchFailure(FetchReason.ACCESS_DENIED, text)
-        if isinstance(error, RepositoryNotFoundError):
-            hidden = (
-                f"the token of {TOKEN_FIELD} may not see it"
-                if given
-                else f"needs a token: {TOKEN_FIELD} names the Secret with HF_TOKEN"
-            )
-            text = f"{self.endpoint} has no model {repo}, or it is private and {hidden}"
-            return FetchFailure(FetchReason.BUCKET_NOT_FOUND, text)
-        return None
-
-    def _explain_limit(self, response: httpx2.Response) -> Interruption:
-        given = response.headers.get("Retry-After", "").strip()
-        limit = _utils.parse_ratelimit_headers(response.headers)
-        seconds = 10.0
-        if given.isdigit():
-            seconds = float(given)
-        elif limit is not None and limit.remaining == 0:
-            seconds = float(limit.reset_in_seconds)
-        who = f"with the token of {TOKEN_FIELD}" if self._token else "of clients without a token"
-        return RateLimited(
-            f"the hub {self.endpoint} has had too many requests {who} (429); it asks to wait {seconds:.0f} s",
-            seconds,
-        )
-
-    def _explain_transport(self, error: Exception) -> FetchFailure:
-        if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            return FetchFailure(
-                FetchReason.TLS_UNTRUSTED,
-                f"the certificate of the hub {self.endpoint} is not trusted ({error})",
-            )
-        what = str(error) or type(error).__name__
-        return Interruption(f"the hub {self.endpoint} cannot be reached ({what})")
-
-
-def be_patient(act: Callable[[], Any], attempts: int, stop: threading.Event) -> Any:
-    """Repeat what was interrupted, after the pause that the hub asks for.
-
-    Raises:
-        Interruption: the last one, or one that asks for more patience than there is.
-    """
-    seconds = 0.2
-    for left in range(attempts - 1, -1, -1):
-        try:
-            return act()
-        except Interruption as error:
-            pause = error.seconds if isinstance(error, RateLimited) else seconds
-            if left == 0 or pause > LONGEST_WAIT_SECONDS:
-                raise
-            stop.wait(pause)
-            seconds = min(2 * seconds, 10.0)
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _server_words(error: HfHubHTTPError) -> str:
-    said = error.response.headers.get("X-Error-Message") or error.server_message or ""
-    return f": {' '.join(said.split())[:200]}" if said else ""
