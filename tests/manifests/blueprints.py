@@ -58,7 +58,11 @@ def known(of: InferenceEndpoint, weights: str = HASH, size: int = BYTES) -> Weig
     more = len(model.adapters) + (model.draft is not None)
     parts = (weights, *(f"{number:032x}" for number in range(1, more + 1)))
     rank = 16 if model.adapters else 0
-    return Weights(hash=weights, bytes=size, files=9, parts=parts, lora_rank=rank)
+    asked = [model.source, *([model.draft.source] if model.draft else ())]
+    asked += [adapter.source for adapter in model.adapters]
+    copied = model.hub is not None
+    found = tuple(s.replace("hf://", "s3://models/hub/") for s in asked) if copied else ()
+    return Weights(hash=weights, bytes=size, files=9, parts=parts, lora_rank=rank, sources=found)
 
 
 def objects(of: InferenceEndpoint, placed: Placement = PLACED) -> dict[str, Json]:

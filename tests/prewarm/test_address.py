@@ -74,3 +74,17 @@ def test_a_source_that_names_no_bucket_is_refused(source: str) -> None:
 def test_an_endpoint_that_is_no_web_address_is_refused(endpoint: str) -> None:
     with pytest.raises(FetchFailure, match="is not of the form https://host"):
         read_address("s3://models/x", endpoint, "x", path_style=True)
+
+
+@pytest.mark.parametrize("region", ["auto", "garage", "", "us-east"])
+def test_a_region_that_is_not_of_aws_needs_an_endpoint(region: str) -> None:
+    with pytest.raises(FetchFailure, match=r"is none of AWS, and spec\.model\.s3\.endpoint"):
+        read_address("s3://models/x", "", region, path_style=False)
+    address = read_address("s3://models/x", "https://store.example", region, path_style=False)
+    assert address.origin == "https://models.store.example"
+
+
+@pytest.mark.parametrize("region", ["eu-central-1", "us-gov-west-1", "ap-southeast-10"])
+def test_a_region_of_aws_needs_none(region: str) -> None:
+    address = read_address("s3://models/x", "", region, path_style=False)
+    assert address.origin == f"https://models.s3.{region}.amazonaws.com"

@@ -34,6 +34,9 @@ def test_a_good_checkpoint_is_listed_with_its_hash_and_size(
     assert result == {
         "reason": "Listed",
         "hash": expected,
+        "parts": [expected],
+        "source": f"s3://{bucket.name}/llama/",
+        "sources": [f"s3://{bucket.name}/llama/"],
         "files": len(files),
         "bytes": sum(map(len, files.values())),
         "message": result["message"],

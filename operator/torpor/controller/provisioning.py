@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torpor.api.endpoint import CacheKind, InferenceEndpoint
@@ -27,10 +28,15 @@ CLAIM_DOUBT_MS = 3_000
 """How long an engine may look for weights in a claim before it counts as not having them: ten times a hit."""
 
 
-def seen_jobs(seen: Seen, progress: ProgressPoller, key: Key, now_ms: int) -> tuple[JobSeen, ...]:
+def seen_jobs(
+    seen: Seen, progress: ProgressPoller, endpoint: InferenceEndpoint, key: Key, now_ms: int
+) -> tuple[JobSeen, ...]:
     """Return the endpoint's prewarm Jobs with what their pods say."""
     pods = seen.pods_of(key, names.COMPONENT_PREWARM)
-    return jobs_seen(seen.jobs(key), pods, now_ms, progress.heard)
+    found = jobs_seen(seen.jobs(key), pods, now_ms, progress.heard)
+    if endpoint.spec.model.hub is not None:
+        return found
+    return tuple(replace(job, sources=()) for job in found)  # they are those of the spec
 
 
 def node_needs(

@@ -128,7 +128,7 @@ class Reconciler:
         known, digest = weights_of(endpoint.status.weights), weights_digest(endpoint)
         if failure is not None and failure != failed:
             known = prewarming.after_failed_wake(known, failure.reason)
-        jobs = provisioning.seen_jobs(seen, self._t.progress, key, now_ms)
+        jobs = provisioning.seen_jobs(seen, self._t.progress, endpoint, key, now_ms)
         listed = prewarming.plan(digest, known, jobs, NodeNeeds(), now_ms).weights
         classes, unread = observe.class_views(seen.classes.values())
         nodes = [observe.node_view(obj) for obj in seen.nodes.values()]

@@ -7,7 +7,7 @@ files first, so that an engine's configuration is there early, then each shard f
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
@@ -69,6 +69,10 @@ class RemoteFile:
     key: str
     size: int
     etag: str
+
+
+RefuseKind = Callable[[str, Sequence[RemoteFile]], Refusal | None]
+"""Source and its files → why they are not what they should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +156,13 @@ def cut(file: RemoteFile, part_bytes: int) -> tuple[Part, ...]:
     )
 
 
-def refuse_listing(source: str, files: Sequence[RemoteFile]) -> Refusal | None:
-    """Say why these files are not a checkpoint that an engine can load; None when they are."""
+def refuse_listing(
+    source: str, files: Sequence[RemoteFile], refuse_kind: RefuseKind | None = None
+) -> Refusal | None:
+    """Say why these files are not a checkpoint that an engine can load; None when they are.
+
+    `refuse_kind` judges the names of what is no checkpoint (`torpor.domain.artifacts.refuse_adapter`).
+    """
     if not files:
         return Refusal(
             FetchReason.EMPTY,
@@ -162,7 +171,7 @@ def refuse_listing(source: str, files: Sequence[RemoteFile]) -> Refusal | None:
     return (
         _refuse_amount(source, files)
         or _refuse_names(source, files)
-        or _refuse_kind(source, files)
+        or (refuse_kind or _refuse_kind)(source, files)
         or _refuse_etags(source, files)
     )
 

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 CACHE_VOLUME: Final = "torpor-weights"
 CLAIM_VOLUME: Final = "torpor-claim"
 CLAIM_DIR: Final = "/var/lib/torpor/claim"
-"""Where prewarm pods see the folder of a pvc:// source."""
+"""Where prewarm pods see the claim of a pvc:// source, as a whole."""
 
 
 def claim_source(endpoint: InferenceEndpoint) -> ClaimSource | None:
@@ -50,11 +50,10 @@ def _holder(endpoint: InferenceEndpoint, installation: Installation) -> Json:
 
 
 def cache_mounts(endpoint: InferenceEndpoint, installation: Installation) -> list[Json]:
-    """Return where a prewarm container sees them: the whole cache, and the source's folder of a claim."""
+    """Return where a prewarm container sees them: the whole cache, and the claim of a pvc:// source."""
     mounts: list[Json] = [{"name": CACHE_VOLUME, "mountPath": installation.cache_dir}]
-    source = claim_source(endpoint)
-    if source is not None:
-        mounts.append({"mountPath": CLAIM_DIR, **_folder(source)})
+    if claim_source(endpoint) is not None:
+        mounts.append({"name": CLAIM_VOLUME, "mountPath": CLAIM_DIR, "readOnly": True})
     return mounts
 
 

@@ -16,7 +16,12 @@ from torpor.api.endpoint import CompileCache, InferenceEndpoint
 from torpor.domain.placement import Placement
 from torpor.domain.prewarmjobs import Weights
 from torpor.manifests import names
-from torpor.manifests.cachevolumes import CACHE_VOLUME, compile_mount, engine_mounts
+from torpor.manifests.cachevolumes import (
+    CACHE_VOLUME,
+    CLAIM_VOLUME,
+    compile_mount,
+    engine_mounts,
+)
 from torpor.manifests.compilecache import (
     COMPILE_DIR,
     COMPILE_VOLUME,
@@ -137,7 +142,9 @@ class _Helpers:
         """
         made = self._container(names.COMPANION_CONTAINER, "accompany")
         made["volumeMounts"] = [
-            mount for mount in made["volumeMounts"] if mount["name"] != CACHE_VOLUME
+            mount
+            for mount in made["volumeMounts"]
+            if mount["name"] not in (CACHE_VOLUME, CLAIM_VOLUME)
         ]
         made["volumeMounts"] += engine_mounts(
             self._endpoint, self._installation, self._weights.all_parts

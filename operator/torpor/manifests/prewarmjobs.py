@@ -17,7 +17,6 @@ from torpor.manifests.cachevolumes import CACHE_VOLUME
 from torpor.manifests.merge import merge
 from torpor.manifests.setting import Installation
 from torpor.manifests.weights import (
-    hub_environment,
     prewarm_container,
     prewarm_volumes,
     weights_digest,
@@ -164,7 +163,6 @@ def _worker(
         worker = prewarm_container(
             endpoint, installation, names.WEIGHTS_CONTAINER, ["preflight"], Weights()
         )
-        worker["env"] += hub_environment(endpoint)
         return worker
     hashes = [word for part in weights.all_parts for word in ("--hash", part)]
     worker = prewarm_container(

@@ -158,4 +158,9 @@ def _environment(
     }
     if model.s3.ca_ref is not None:
         values["TORPOR_S3_CA_FILE"] = f"{_CA_DIR}/ca.crt"
-    return [{"name": name, "value": value} for name, value in values.items() if value]
+    sources = (values["TORPOR_SOURCE"], *(artifact["source"] for artifact in more))
+    unresolved = any(source.startswith("hf://") for source in sources)
+    return [
+        *({"name": name, "value": value} for name, value in values.items() if value),
+        *(hub_environment(endpoint) if unresolved else ()),
+    ]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torpor import clock
+from torpor.domain.artifacts import ArtifactKind
 from torpor.domain.fetching import FetchPlan, FetchReason, plan_fetch
 from torpor.prewarm.disk import probe_direct
 from torpor.prewarm.failure import FetchFailure, ObjectChanged, explain_cache_error
@@ -45,6 +46,8 @@ class Asker(NamedTuple):
     engine: bool
     """An engine starts with it as soon as it is there; else it is a Job that has time, and a list of what runs."""
     wait: Callable[[float], None] = pause
+    kind: ArtifactKind = ArtifactKind.MODEL
+    """What is looked for under the prefix."""
 
     @property
     def used_at(self) -> int:
@@ -53,18 +56,20 @@ class Asker(NamedTuple):
         return now if self.engine else self.settings.last_use or now
 
 
-def list_weights(settings: PrewarmSettings) -> tuple[str, Listing]:
-    """Examine the source; returns its name for messages, and the listing.
+def list_weights(
+    settings: PrewarmSettings, kind: ArtifactKind = ArtifactKind.MODEL
+) -> tuple[str, Listing]:
+    """Examine one `s3://` source; returns its name for messages, and the listing.
 
     Raises:
         FetchFailure: it cannot be used.
     """
     store = Store(settings)
-    return store.address.source, examine(store, settings.budget_bytes)
+    return store.address.source, examine(store, settings.budget_bytes, kind)
 
 
 def bring_weights(asker: Asker, expected_hash: str | None) -> Brought:
-    """Have a complete, verified copy on the node.
+    """Have a complete, verified copy of one `s3://` source on the node.
 
     With `expected_hash` only that content is accepted: the engine that waits was given that folder.
 
@@ -74,7 +79,7 @@ def bring_weights(asker: Asker, expected_hash: str | None) -> Brought:
     layout = Layout(asker.settings.cache_dir)
     for attempt in range(1, PLANS + 1):
         try:
-            found = _find(asker, layout, expected_hash) if expected_hash else None
+            found = find_copy(asker, expected_hash) if expected_hash else None
             return found or _list_and_bring(asker, layout, expected_hash)
         except ObjectChanged:
             if attempt == PLANS:
@@ -86,7 +91,7 @@ def bring_weights(asker: Asker, expected_hash: str | None) -> Brought:
 
 def _list_and_bring(asker: Asker, layout: Layout, expected_hash: str | None) -> Brought:
     store = Store(asker.settings)
-    listing = examine(store, asker.settings.budget_bytes)
+    listing = examine(store, asker.settings.budget_bytes, asker.kind)
     _check_expected(store.address.source, listing.hash, expected_hash)
 
     def bring() -> Brought:
@@ -112,8 +117,9 @@ def _heal(asker: Asker, layout: Layout, name: str) -> None:
         asker.say({"damaged": f"{fault}; removed, it is fetched again"})
 
 
-def _find(asker: Asker, layout: Layout, name: str) -> Brought | None:
+def find_copy(asker: Asker, name: str) -> Brought | None:
     """Look for the copy without asking the store."""
+    layout = Layout(asker.settings.cache_dir)
     if layout.find_copy(name) is None:
         return None
     _heal(asker, layout, name)

@@ -134,7 +134,7 @@ class Upload:
         """
         thing = session.address.source + begun.key
         pieces: dict[int, Piece] = {}
-        marker, more = "0", True
+        marker, more, algorithm = "0", True, ""
         while more:
             query = {"part-number-marker": marker, "uploadId": begun.id}
             target = _target(session, begun.key, query)
@@ -146,10 +146,22 @@ class Upload:
                 number, size = int(_text(entry, "PartNumber")), int(_text(entry, "Size"))
                 crc64 = _text(entry, "ChecksumCRC64NVME")
                 pieces[number] = Piece(_text(entry, "ETag").strip('"'), size, crc64)
+            algorithm = _text(root, "ChecksumAlgorithm") or algorithm
             previous, marker = marker, _text(root, "NextPartNumberMarker")
             more = _text(root, "IsTruncated") == "true" and marker not in ("", previous)
-        checked = bool(pieces) and all(piece.crc64 for piece in pieces.values())
+        if (
+            algorithm == "CRC64NVME"
+        ):  # then it can be completed with the checksums of all parts only
+            pieces = {number: piece for number, piece in pieces.items() if piece.crc64}
+        checked = algorithm == "CRC64NVME" or (
+            bool(pieces) and all(piece.crc64 for piece in pieces.values())
+        )
         return cls(thing, begun.key, begun.id, pieces, checked=checked)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the store has no part of it."""
+        return not self._pieces
 
     def has(self, number: int, size: int) -> bool:
         """Whether the store has this part, with this size."""
@@ -173,8 +185,8 @@ class Upload:
         with self._lock:
             self._pieces[number] = Piece(etag, len(data), crc64)
 
-    def complete(self, session: Session) -> None:
-        """Make the object of the parts.
+    def complete(self, session: Session) -> str:
+        """Make the object of the parts; returns its ETag.
 
         Raises:
             UploadGone: it was ended meanwhile, or its parts are not those that were put.
@@ -191,9 +203,16 @@ class Upload:
         document = f"<CompleteMultipartUpload>{body}</CompleteMultipartUpload>".encode()
         target = _target(session, self.key, {"uploadId": self.id})
         try:
-            session.patiently(lambda: _complete(session, target, self.key, headers, document))
+            root = session.patiently(
+                lambda: _complete(session, target, self.key, headers, document)
+            )
         except ObjectChanged:
             raise UploadGone(self._thing) from None
+        except FetchFailure as error:
+            if "InvalidPart" in error.message:
+                raise UploadGone(self._thing) from error
+            raise
+        return _text(root, "ETag").strip('"')
 
 
 def md5_header(data: bytes | memoryview) -> dict[str, str]:

@@ -11,11 +11,10 @@ import sys
 from types import FrameType
 from typing import Any, NamedTuple
 
-from torpor import clock
 from torpor.errors import TorporError
-from torpor.prewarm.layout import Layout, Manifest, check_hash
+from torpor.prewarm.layout import Layout, check_hash
 from torpor.prewarm.report import write_line, write_result
-from torpor.prewarm.usage import take_hit
+from torpor.prewarm.results import describe_done, find_bundle
 from torpor.settings.prewarm import (
     InvalidSetting,
     PrewarmSettings,
@@ -123,13 +122,16 @@ def run(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
 
 
 def _bring(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
+    """A Job does not take the short way: it reads suspect copies back, and measures the cache."""
     engine = order.mode in _NEED_HASHES
-    if engine and order.hash is not None:
-        now = clock.now_ms() // 1000
-        manifest = take_hit(Layout(settings.cache_dir), order.hash, now)
-        if manifest is not None:
-            return _describe_hit(manifest)
-    return _fetch(settings, order.hash, engine=engine)
+    found = find_bundle(settings, order.hashes) if engine else None
+    if found is not None:
+        return describe_done(found)
+    from torpor.prewarm.artifacts import bring_bundle
+    from torpor.prewarm.fetch import Asker
+
+    done, cache = bring_bundle(Asker(settings, write_line, engine), order.hashes)
+    return {**describe_done(done), **(cache.describe() if cache else {})}
 
 
 def _collect(settings: PrewarmSettings, keep: tuple[str, ...]) -> dict[str, Any]:
@@ -179,57 +181,9 @@ def _compiled(order: Order, settings: PrewarmSettings, *, fetched: bool) -> dict
 
 
 def _preflight(settings: PrewarmSettings) -> dict[str, Any]:
-    from torpor.domain.fetching import format_bytes
-    from torpor.prewarm.fetch import list_weights
+    from torpor.prewarm.artifacts import list_bundle
 
-    source, listing = list_weights(settings)
-    count, size = len(listing.files), format_bytes(listing.total_bytes)
-    return {
-        "reason": "Listed",
-        "hash": listing.hash,
-        "files": count,
-        "bytes": listing.total_bytes,
-        "message": f"{source} holds a checkpoint of {count} files, {size}",
-    }
-
-
-def _fetch(settings: PrewarmSettings, expected_hash: str | None, *, engine: bool) -> dict[str, Any]:
-    from torpor.domain.fetching import format_bytes
-    from torpor.prewarm.fetch import Asker, bring_weights
-
-    brought = bring_weights(Asker(settings, write_line, engine), expected_hash)
-    manifest, cache = brought.manifest, brought.cache.describe()
-    if brought.hit:
-        return {**_describe_hit(manifest), **cache}
-    rate = brought.moved_bytes / brought.seconds if brought.seconds else 0.0
-    return {
-        **_describe(manifest),
-        "reason": "Ready",
-        "seconds": round(brought.seconds, 3),
-        "bytesPerSecond": round(rate),
-        **cache,
-        "message": f"fetched {format_bytes(manifest.total_bytes)} in {len(manifest.files)} files in "
-        f"{brought.seconds:.1f} s ({format_bytes(round(rate))}/s), verified: {manifest.verified}",
-    }
-
-
-def _describe_hit(manifest: Manifest) -> dict[str, Any]:
-    return {
-        **_describe(manifest),
-        "reason": "Hit",
-        "seconds": 0,
-        "bytesPerSecond": 0,
-        "message": f"the node has the {len(manifest.files)} files since {manifest.fetched_at}",
-    }
-
-
-def _describe(manifest: Manifest) -> dict[str, Any]:
-    return {
-        "hash": manifest.hash,
-        "files": len(manifest.files),
-        "bytes": manifest.total_bytes,
-        "verified": manifest.verified,
-    }
+    return list_bundle(settings, write_line)
 
 
 def _fail(log: str, reason: str, message: str, *, retryable: bool) -> int:

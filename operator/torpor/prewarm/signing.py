@@ -45,7 +45,11 @@ class Signer:
             return headers
         request = AWSRequest(method=method, url=url, headers=headers)
         auth: Any = S3SigV4Auth(_freeze(self._credentials), "s3", self.region)
-        auth.payload = lambda _: payload
+
+        def say_payload(_: AWSRequest) -> str:
+            return payload
+
+        auth.payload = say_payload
         auth.add_auth(request)
         return dict(request.headers.items())
 

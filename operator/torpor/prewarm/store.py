@@ -9,7 +9,15 @@ from torpor.domain.fetching import MOST_FILES, FetchReason, Part, RemoteFile
 from torpor.prewarm.address import Address, read_address
 from torpor.prewarm.answers import Asked, explain_refusal
 from torpor.prewarm.connection import Body, Connection, Interruption, interrupted
-from torpor.prewarm.contents import Proof, check_etag, check_range, fill, parse_listing, read_proof
+from torpor.prewarm.contents import (
+    After,
+    Proof,
+    check_etag,
+    check_range,
+    fill,
+    parse_listing,
+    read_proof,
+)
 from torpor.prewarm.failure import FetchFailure, ObjectChanged
 from torpor.prewarm.patience import Patience
 from torpor.prewarm.signing import EMPTY_PAYLOAD, UNSIGNED_PAYLOAD, Signer
@@ -72,14 +80,20 @@ class Session:
             FetchFailure: no connection, no permission, no bucket, or an answer that is no listing.
         """
         files: list[RemoteFile] = []
-        continuation: str | None = None
-        while True:
-            target = self._address.list_target(continuation)
+        seen: set[After] = set()
+        after: After | None = After("", "")
+        while after is not None and len(files) <= MOST_FILES:
+            if after in seen:
+                raise FetchFailure(
+                    FetchReason.UNREACHABLE,
+                    f"{self._address.endpoint} answers the same page of the listing again and again: is it S3?",
+                )
+            seen.add(after)
+            target = self._address.list_target(after.token, after.key)
             body = self.patiently(lambda: self.exchange("GET", target, None))  # noqa: B023  # called at once
-            page, continuation = parse_listing(self._address, body)
+            page, after = parse_listing(self._address, body)
             files += page
-            if continuation is None or len(files) > MOST_FILES:
-                return files
+        return files
 
     def prove(self, file: RemoteFile) -> Proof:
         """Ask for the checksums of an object.
@@ -145,6 +159,25 @@ class Session:
                 f"{self._address.source}{key} has more than {most_bytes} bytes, which is not expected there",
             )
         return body
+
+    def find(self, key: str) -> RemoteFile | None:
+        """Look one object up; None if there is none.
+
+        Raises:
+            FetchFailure: no connection or no permission.
+        """
+        target = self._address.object_target(key)
+
+        def ask() -> RemoteFile:
+            response = self._send("HEAD", target, {}, key)
+            response.read()
+            size = int(response.headers.get("Content-Length", "-1"))
+            return RemoteFile(key, size, response.headers.get("ETag", "").strip('"'))
+
+        try:
+            return self.patiently(ask)
+        except ObjectChanged:
+            return None
 
     def exchange(
         self,

@@ -13,8 +13,8 @@ from torpor.prewarm.multipart import Begun, Upload, abort, crc64_base64, md5_hea
 from torpor.prewarm.store import Session
 
 
-def put_bytes(session: Session, key: str, data: bytes | memoryview) -> None:
-    """Put a small object, whole or not at all; a few tries.
+def put_bytes(session: Session, key: str, data: bytes | memoryview) -> str:
+    """Put a small object, whole or not at all, with a few tries; returns its ETag.
 
     Raises:
         FetchFailure: no connection, or no right to write (s3:PutObject).
@@ -22,12 +22,12 @@ def put_bytes(session: Session, key: str, data: bytes | memoryview) -> None:
     target = session.address.object_target(key)
     checked = {"x-amz-checksum-crc64nvme": crc64_base64(data)}
     try:
-        session.patiently(lambda: session.put(target, key, checked, data))
+        return session.patiently(lambda: session.put(target, key, checked, data))
     except FetchFailure as error:
         if error.reason != FetchReason.INTERNAL:
             raise
         plain = md5_header(data)
-        session.patiently(lambda: session.put(target, key, plain, data))
+        return session.patiently(lambda: session.put(target, key, plain, data))
 
 
 def put_stream(session: Session, key: str, chunks: Iterable[bytes], size_hint: int = 0) -> int:

@@ -77,6 +77,9 @@ class PrewarmSettings(NamedTuple):
     engine_port: int = 8000
     """`TORPOR_ENGINE_PORT` (1-65535): where the engine beside the companion answers `/health`."""
 
+    claim_dir: str = ""
+    """`TORPOR_CLAIM_DIR`: where the claim of a `pvc://` source is mounted, as a whole."""
+
     def __repr__(self) -> str:
         """Keep secrets out of logs and tracebacks."""
         return f"PrewarmSettings(source={self.source!r}, endpoint={self.endpoint!r})"
@@ -126,6 +129,7 @@ def read_prewarm_settings(environ: Mapping[str, str] = os.environ) -> PrewarmSet
         compile_store=environ.get("TORPOR_COMPILE_STORE", ""),
         warm_pages=_read_flag(environ, "TORPOR_WARM_PAGES"),
         engine_port=_read_number(environ, "TORPOR_ENGINE_PORT", default.engine_port, 1, 65535),
+        claim_dir=environ.get("TORPOR_CLAIM_DIR", ""),
     )
 
 
