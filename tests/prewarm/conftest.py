@@ -89,6 +89,10 @@ class Prewarm:
         ]
         assert left == []
 
+    def assert_nothing_published(self) -> None:
+        """No copy that an engine could take for one."""
+        assert list(self.cache.glob("models/*")) == []
+
     def assert_holds(self, result: dict[str, Any], files: dict[str, bytes]) -> None:
         """The copy has these files, byte for byte, and nothing else but torpor's own."""
         model = self.model(result["hash"])

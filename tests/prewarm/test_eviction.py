@@ -134,14 +134,18 @@ def test_a_download_to_be_continued_stays_and_counts_as_used(full: Full) -> None
     assert make_room(layout, name, "s3://x/", files, terms) == (full.first,)
     partial = full.prewarm.cache / "partial" / name
     big, small = files[-3], files[-2]
-    (partial / big.key).write_bytes(b"moved" + bytes(big.size - 5))
-    (partial / small.key).unlink()
+    moved = b"moved" + bytes(big.size - 5)
+    (partial / big.key).write_bytes(moved)
     assert make_room(layout, name, "s3://x/", files, terms, resumable=True) == ()
     assert (partial / big.key).read_bytes()[:5] == b"moved"
-    assert (partial / small.key).stat().st_size == small.size
     assert full.prewarm.model(full.second).exists()
     assert make_room(layout, name, "s3://x/", files, terms) == ()
     assert (partial / big.key).read_bytes()[:5] == bytes(5), "a new download trusts nothing"
+    (partial / big.key).write_bytes(moved)
+    (partial / small.key).unlink()
+    assert make_room(layout, name, "s3://x/", files, terms, resumable=True) == ()
+    assert (partial / small.key).stat().st_size == small.size
+    assert (partial / big.key).read_bytes()[:5] == bytes(5), "nor what lacks a file"
 
 
 def test_what_a_killed_eviction_left_is_removed_by_the_next_one(full: Full) -> None:

@@ -116,7 +116,9 @@ def test_what_goes_wrong_always_is_named_and_nothing_is_published(
         result = prewarm.run("fetch", endpoint=proxy.endpoint)
     assert (result["reason"], result["retryable"]) == (reason, True)
     assert words in result["message"]
-    prewarm.assert_nothing_left()
+    prewarm.assert_nothing_published()
+    if reason != "WeightsUnreachable":  # else what came is gone on with
+        prewarm.assert_nothing_left()
 
 
 def test_a_store_that_answers_ranges_with_200_and_the_exact_range_is_accepted(

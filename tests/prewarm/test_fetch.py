@@ -222,8 +222,8 @@ def test_after_kill_9_the_next_run_publishes_the_right_bytes(
     prewarm.assert_holds(result, files)
 
 
-def test_sigterm_ends_it_soon_and_leaves_nothing(prewarm: Prewarm, bucket: Bucket) -> None:
-    bucket.put_checkpoint("llama/", shard_bytes=40 * PART)
+def test_sigterm_ends_it_soon_and_the_next_run_goes_on(prewarm: Prewarm, bucket: Bucket) -> None:
+    files = bucket.put_checkpoint("llama/", shard_bytes=40 * PART)
     pods: list[subprocess.Popen[str]] = []
 
     def stall(asked: Asked) -> None:
@@ -236,10 +236,14 @@ def test_sigterm_ends_it_soon_and_leaves_nothing(prewarm: Prewarm, bucket: Bucke
         pods.append(pod)
         begun = time.monotonic()
         result = _finish(pod, prewarm, 0)
-    assert time.monotonic() - begun < 20
-    assert (result["reason"], result["retryable"]) == ("WeightsInternal", True)
-    assert "stopped by SIGTERM" in result["message"]
-    prewarm.assert_nothing_left()
+        assert time.monotonic() - begun < 20
+        assert (result["reason"], result["retryable"]) == ("WeightsInternal", True)
+        assert "stopped by SIGTERM" in result["message"]
+        prewarm.assert_nothing_published()
+        again = prewarm.run("fetch", endpoint=proxy.endpoint)
+    assert again["reason"] == "Ready"
+    assert again["resumedBytes"] > 0
+    prewarm.assert_holds(again, files)
 
 
 def test_progress_is_said_while_bytes_move(prewarm: Prewarm, bucket: Bucket) -> None:

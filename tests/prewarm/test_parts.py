@@ -87,7 +87,7 @@ def test_a_bad_variable_is_named_with_what_is_allowed(name: str, text: str, word
 def test_progress_is_said_once_a_second_with_the_rate_of_the_last_ten() -> None:
     said: list[dict[str, Any]] = []
     now = 0.0
-    progress = Progress(1000, said.append, lambda: now)
+    progress = Progress("h", 1000, said.append, lambda: now)
     for second in range(1, 31):
         now = float(second)
         progress.add(10 if second <= 10 else 30)
@@ -95,7 +95,14 @@ def test_progress_is_said_once_a_second_with_the_rate_of_the_last_ten() -> None:
         progress.tick()
     assert len(said) == 30
     assert said[0] == {
-        "progress": {"bytes": 10, "total": 1000, "bytesPerSecond": 10, "secondsLeft": 99.0}
+        "progress": {
+            "hash": "h",
+            "bytes": 10,
+            "total": 1000,
+            "resumed": 0,
+            "bytesPerSecond": 10,
+            "secondsLeft": 99.0,
+        }
     }
     assert said[-1]["progress"]["bytes"] == 700
     assert said[-1]["progress"]["bytesPerSecond"] == 30
@@ -105,7 +112,7 @@ def test_progress_is_said_once_a_second_with_the_rate_of_the_last_ten() -> None:
 def test_progress_without_a_byte_names_no_time() -> None:
     said: list[dict[str, Any]] = []
     now = 0.0
-    progress = Progress(1000, said.append, lambda: now)
+    progress = Progress("h", 1000, said.append, lambda: now)
     now = 2.0
     progress.tick()
     assert said[0]["progress"]["secondsLeft"] is None

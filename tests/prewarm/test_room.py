@@ -113,7 +113,7 @@ def test_a_file_system_without_direct_writes_gets_the_same_bytes(
     script = (
         'mount -t ramfs ramfs "$TORPOR_CACHE_DIR" && '
         f'"{sys.executable}" -m torpor.prewarm fetch && cp -a "$TORPOR_CACHE_DIR" "{keep}" && '
-        f'"{sys.executable}" -c "from torpor.prewarm.disk import probe_direct as p; import sys; '
+        f'"{sys.executable}" -c "from torpor.prewarm.writing import probe as p; import sys; '
         'print(p(sys.argv[1]))" "$TORPOR_CACHE_DIR"'
     )
     run = subprocess.run(
@@ -122,7 +122,7 @@ def test_a_file_system_without_direct_writes_gets_the_same_bytes(
         capture_output=True,
         text=True,
     )
-    assert run.stdout.splitlines()[-1] == "False", run.stdout + run.stderr
+    assert run.stdout.splitlines()[-1] == "buffered", run.stdout + run.stderr
     shutil.rmtree(prewarm.cache)
     keep.rename(prewarm.cache)
     result = json.loads(Path(prewarm.settings.termination_log).read_text())

@@ -9,12 +9,13 @@ from xml.etree import ElementTree
 from torpor import clock
 from torpor.domain.fetching import FetchReason
 from torpor.prewarm.address import Address
-from torpor.prewarm.connection import Interruption
+from torpor.prewarm.connection import Busy, Interruption
 from torpor.prewarm.failure import FetchFailure, ObjectChanged
 
 MOST_ERROR_BYTES = 64 * 1024
 
 _BUSY_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+_SLOWER_STATUS = frozenset({429, 503})
 _SKEW_CODES = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
 _EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _BUCKET_CODES = frozenset({"NoSuchBucket", "InvalidBucketName"})
@@ -66,7 +67,8 @@ def explain_refusal(asked: Asked, response: http.client.HTTPResponse) -> FetchFa
     refused = _read_refusal(response)
     status, code = refused.status, refused.code
     if (status in _BUSY_STATUS or code == "SlowDown") and code not in _SKEW_CODES:
-        return Interruption(f"{asked.address.endpoint} is busy ({code or status})")
+        kind = Busy if status in _SLOWER_STATUS or code == "SlowDown" else Interruption
+        return kind(f"{asked.address.endpoint} is busy ({code or status})")
     return (
         _explain_credentials(asked, refused)
         or _explain_region(asked, refused)

@@ -101,7 +101,11 @@ def _bring_one(
         theirs = asker._replace(settings=asker.settings._replace(source=source), kind=artifact.kind)
         brought = bring_weights(theirs, expected)
     done = done_before(brought.manifest)._replace(
-        moved_bytes=brought.moved_bytes, seconds=brought.seconds, hit=brought.hit
+        moved_bytes=brought.moved_bytes,
+        seconds=brought.seconds,
+        hit=brought.hit,
+        resumed_bytes=brought.resumed_bytes,
+        writes=str(brought.writes),
     )
     return done, brought.cache
 

@@ -5,6 +5,7 @@ import errno
 import http.client
 import socket
 import ssl
+import struct
 
 from torpor.domain.fetching import FetchReason
 from torpor.prewarm.address import Address
@@ -26,6 +27,10 @@ class Interruption(FetchFailure):
 
     def __init__(self, message: str, *, reason: FetchReason = FetchReason.UNREACHABLE) -> None:
         super().__init__(reason, message, retryable=True)
+
+
+class Busy(Interruption):
+    """The store asks for fewer requests (503, 429, SlowDown)."""
 
 
 class Connection:
@@ -62,17 +67,26 @@ class Connection:
         if link is not None:
             link.close()
 
+    @property
+    def socket(self) -> socket.socket | None:
+        """The open connection; None also when the answer under way ends with it."""
+        link: socket.socket | None = self._link.sock if self._link is not None else None
+        return link
+
     def interrupt(self) -> None:
-        """Make a read in another thread fail now."""
-        link = self._link
-        if link is not None and link.sock is not None:
+        """Make a read in another thread fail now.
+
+        Not by `SSLSocket.shutdown`, which also makes the reader take ciphertext for the answer.
+        """
+        link = self.socket
+        if link is not None:
             with contextlib.suppress(OSError):
-                link.sock.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(link, socket.SHUT_RDWR)
 
     def _send(
         self, method: str, target: str, headers: dict[str, str], body: Body
     ) -> http.client.HTTPResponse:
-        link = self._link or self._open()
+        link = self._link if self._link is not None and self.socket is not None else self._open()
         try:
             link.request(method, target, body=body, headers=headers)
             return link.getresponse()
@@ -99,6 +113,8 @@ class Connection:
             link.close()
             raise Interruption(_explain_connect(self._address, error)) from error
         link.sock.settimeout(SILENCE_SECONDS)
+        silence = struct.pack("ll", int(SILENCE_SECONDS), 0)
+        link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, silence)
         self._link = link
         return link
 

@@ -1,7 +1,6 @@
 """What a store's good answers hold: a page of a listing, an object's checksums, a range of its bytes."""
 
 import http.client
-from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
@@ -10,9 +9,6 @@ from torpor.domain.fetching import FetchReason, Part, RemoteFile
 from torpor.prewarm.address import Address
 from torpor.prewarm.connection import Interruption
 from torpor.prewarm.failure import FetchFailure, ObjectChanged
-
-STEP_BYTES = 1024 * 1024
-"""Bytes read between two reports of progress, and between two looks at whether to stop."""
 
 
 class Proof(NamedTuple):
@@ -107,29 +103,5 @@ def check_range(
         raise Interruption(
             f"{address.endpoint} answered {response.status} with {given or 'no Content-Range'} and "
             f"{response.length} bytes to bytes {part.offset}-{last} of {file.size} of {address.source}{file.key}",
-            reason=FetchReason.CORRUPT,
-        )
-
-
-def fill(
-    address: Address,
-    response: http.client.HTTPResponse,
-    buffer: memoryview,
-    moved: Callable[[int], None],
-) -> None:
-    """Read the body straight into the buffer, to its last byte and no further."""
-    wanted, filled = len(buffer), 0
-    chunked = response.length is None
-    while filled < wanted:
-        count = response.readinto(buffer[filled : filled + STEP_BYTES])
-        if not count:
-            raise Interruption(
-                f"{address.endpoint} closed the connection after {filled} of {wanted} bytes"
-            )
-        filled += count
-        moved(count)
-    if chunked and response.read(1):
-        raise Interruption(
-            f"{address.endpoint} sent more than the {wanted} bytes asked for",
             reason=FetchReason.CORRUPT,
         )

@@ -3,14 +3,16 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from torpor import clock
 from torpor.domain.artifacts import ArtifactKind
-from torpor.domain.fetching import FetchPlan, FetchReason, plan_fetch
-from torpor.prewarm.disk import probe_direct
+from torpor.domain.fetching import FetchPlan, FetchReason, format_bytes, plan_fetch
+from torpor.domain.pieces import choose_piece_bytes
 from torpor.prewarm.failure import FetchFailure, ObjectChanged, explain_cache_error
 from torpor.prewarm.inventory import CacheState, survey
+from torpor.prewarm.journal import Journal, is_worth_keeping, resumable
 from torpor.prewarm.layout import Layout, Manifest
 from torpor.prewarm.locks import hold_lock
 from torpor.prewarm.preflight import Listing, examine
@@ -19,10 +21,16 @@ from torpor.prewarm.publish import publish
 from torpor.prewarm.room import make_room, read_terms
 from torpor.prewarm.scrub import heal, note_boot
 from torpor.prewarm.store import Store
+from torpor.prewarm.telling import tell
 from torpor.prewarm.transfer import Transfer
 from torpor.prewarm.usage import mark_used
 from torpor.prewarm.waiting import OtherFetch, pause, wait_for_room
+from torpor.prewarm.writing import probe
 from torpor.settings.prewarm import PrewarmSettings
+
+_USELESS = frozenset(
+    {FetchReason.CHANGED, FetchReason.CORRUPT, FetchReason.TOO_LARGE, FetchReason.CACHE_FULL}
+)
 
 PLANS = 3
 """Plans made in one run when objects are replaced under way; an upload that never ends is not chased."""
@@ -36,6 +44,10 @@ class Brought(NamedTuple):
     moved_bytes: int
     seconds: float
     cache: CacheState
+    resumed_bytes: int = 0
+    """What an earlier run, killed or failed, had left."""
+    writes: str = ""
+    """How files were written: `direct`, `dontcache` or `buffered`."""
 
 
 class Asker(NamedTuple):
@@ -74,7 +86,7 @@ def bring_weights(asker: Asker, expected_hash: str | None) -> Brought:
     With `expected_hash` only that content is accepted: the engine that waits was given that folder.
 
     Raises:
-        FetchFailure: it cannot be brought; nothing of it is left on the disk.
+        FetchFailure: it cannot be brought; what the next run can go on with is left on the disk.
     """
     layout = Layout(asker.settings.cache_dir)
     for attempt in range(1, PLANS + 1):
@@ -135,7 +147,7 @@ def find_copy(asker: Asker, name: str) -> Brought | None:
 def _bring(asker: Asker, store: Store, layout: Layout, listing: Listing) -> Brought:
     name = listing.hash
     waited = OtherFetch(name, asker.say)
-    with hold_lock(layout.lock(name), waited.tick):
+    with hold_lock(layout.lock(name), waited.tick) as lock_fd:
         manifest = layout.find_copy(name)
         on_node = manifest.sizes if manifest else None
         part_bytes = asker.settings.part_bytes
@@ -143,33 +155,63 @@ def _bring(asker: Asker, store: Store, layout: Layout, listing: Listing) -> Brou
         if plan.hit and manifest is not None:
             mark_used(layout, name, asker.used_at)
             return Brought(manifest, True, 0, 0.0, survey(layout))
-        begun = clock.monotonic()
         try:
-            manifest, evicted = _download(asker, store, layout, plan)
-        except BaseException:
-            shutil.rmtree(layout.partial(name), ignore_errors=True)
-            if layout.find_copy(name) is None:
-                shutil.rmtree(layout.model(name), ignore_errors=True)
+            brought = _download(asker, store, layout, plan, lock_fd)
+        except BaseException as error:
+            _clean_up(layout, name, error)
             raise
         note_boot(layout, name)
         mark_used(layout, name, asker.used_at)
-        seconds = clock.monotonic() - begun
-    return Brought(manifest, False, plan.total_bytes, seconds, survey(layout, evicted))
+    return brought._replace(cache=survey(layout, brought.cache.evicted))
 
 
-def _download(
-    asker: Asker, store: Store, layout: Layout, plan: FetchPlan
-) -> tuple[Manifest, tuple[str, ...]]:
-    """Make room, move and publish; returns what was published, and what was evicted for it."""
-    settings, source = asker.settings, store.address.source
-    evicted = make_room(layout, plan.hash, source, plan.files, read_terms(settings))
-    folder = layout.partial(plan.hash)
-    transfer = Transfer(
-        store,
-        folder,
-        plan,
-        Progress(plan.total_bytes, asker.say),
-        settings=settings,
-        direct=probe_direct(os.path.dirname(folder)),
+def _clean_up(layout: Layout, name: str, error: BaseException) -> None:
+    """Keep what the next run can go on with, and nothing else.
+
+    Kept after a store that failed or refused, and after SIGTERM, if the journal has anything. Removed when
+    the content is void (replaced in the bucket, or wrong), when room is what lacks, and after a failure of
+    the disk or of our own, which the same files could bring about again.
+    """
+    keep = not isinstance(error, Exception) or (
+        isinstance(error, FetchFailure) and error.reason not in _USELESS
     )
-    return publish(layout, plan.hash, source, transfer.run()), evicted
+    partial = layout.partial(name)
+    if not (keep and is_worth_keeping(partial)):
+        shutil.rmtree(partial, ignore_errors=True)
+    if not keep and layout.find_copy(name) is None:
+        shutil.rmtree(layout.model(name), ignore_errors=True)
+
+
+def _download(asker: Asker, store: Store, layout: Layout, plan: FetchPlan, lock_fd: int) -> Brought:
+    """Make room, move what is missing, and publish."""
+    begun, settings, source = clock.monotonic(), asker.settings, store.address.source
+    kept = resumable(layout, plan.hash)
+    terms = read_terms(settings)
+    evicted = make_room(layout, plan.hash, source, plan.files, terms, resumable=kept)
+    folder = layout.partial(plan.hash)
+    progress = Progress(plan.hash, plan.total_bytes, asker.say)
+    rung = probe(os.path.dirname(folder))
+    with (
+        tell(settings.progress_port, progress.describe, asker.say),
+        closing(
+            Journal(folder, plan.hash, plan.files, choose_piece_bytes(settings.part_bytes))
+        ) as journal,
+    ):
+        if journal.rebooted:
+            there = format_bytes(journal.there_bytes)
+            asker.say({"waiting": f"the node restarted: {there} are read again"})
+            journal.scrub(rung)
+        transfer = Transfer(
+            store,
+            folder,
+            plan,
+            journal,
+            progress,
+            settings=settings,
+            rung=rung,
+            lock_fd=lock_fd,
+        )
+        manifest = publish(layout, plan.hash, source, transfer.run())
+    moved, seconds = plan.total_bytes - transfer.resumed_bytes, clock.monotonic() - begun
+    cache = CacheState(evicted, 0, None)
+    return Brought(manifest, False, moved, seconds, cache, transfer.resumed_bytes, rung)

@@ -41,14 +41,17 @@ def _leads_to(path: str, fd: int) -> bool:
 @contextmanager
 def hold_lock(
     path: str, waiting: Callable[[], None] = lambda: None, *, shared: bool = False
-) -> Generator[None, None, None]:
-    """Hold the lock; `waiting` is called several times a second while another process has it."""
+) -> Generator[int, None, None]:
+    """Hold the lock; `waiting` is called several times a second while another process has it.
+
+    Gives the descriptor: a child that inherits it holds the lock too, for as long as it lives.
+    """
     fd = try_lock(path, shared=shared)
     while fd is None:
         waiting()
         Event().wait(POLL_SECONDS)
         fd = try_lock(path, shared=shared)
     try:
-        yield
+        yield fd
     finally:
         os.close(fd)

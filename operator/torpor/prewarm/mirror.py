@@ -26,6 +26,7 @@ from torpor.prewarm.multipart import MIB, UploadGone, abort, find_uploads
 from torpor.prewarm.preflight import open_session
 from torpor.prewarm.progress import Progress
 from torpor.prewarm.store import Session, Store
+from torpor.prewarm.telling import tell
 from torpor.prewarm.upload import put_bytes
 from torpor.settings.prewarm import PrewarmSettings
 
@@ -61,7 +62,15 @@ def copy_to_mirror(
     hub = Hub(settings)
     commit = source.revision if source.pinned else hub.resolve(source)
     place = mirror_source(settings.hub_mirror, source.repo, commit)
-    mirror = _Mirror(Store(settings._replace(source=place)), hub, source, commit, kind, say)
+    mirror = _Mirror(
+        Store(settings._replace(source=place)),
+        hub,
+        source,
+        commit,
+        kind,
+        say,
+        settings.progress_port,
+    )
     with open_session(mirror.store) as session:
         if mirror.bring(session, settings.budget_bytes):
             _sweep(settings, source, commit, session)
@@ -79,8 +88,10 @@ class _Mirror:
         commit: str,
         kind: ArtifactKind,
         say: Say,
+        progress_port: int,
     ) -> None:
         self.store = store
+        self._progress_port = progress_port
         self._hub = hub
         self._source = source
         self._commit = commit
@@ -120,10 +131,11 @@ class _Mirror:
 
     def _copy(self, session: Session, plan: HubPlan) -> None:
         total = sum(file.size for file in (*plan.send, *plan.check))
-        progress = Progress(total, self._tell)
+        progress = Progress(self._commit, total, self._tell)
         begun = {upload.key: upload for upload in find_uploads(session)}
         copying = Copying(self.store, self._hub, self._source, self._commit, plan, begun, progress)
-        copying.run()
+        with tell(self._progress_port, progress.describe, self._say):
+            copying.run()
 
     def _tell(self, document: dict[str, Any]) -> None:
         self._say({"progress": {"stage": "hub", **document["progress"]}})

@@ -1,4 +1,4 @@
-"""How far, how fast, how long still: said on stdout about once a second."""
+"""How far, how fast, how long still: said on stdout about once a second, and to whoever asks over HTTP."""
 
 import threading
 from collections import deque
@@ -17,17 +17,33 @@ class Progress:
 
     def __init__(
         self,
+        name: str,
         total_bytes: int,
         say: Callable[[dict[str, Any]], None],
         now: Callable[[], float] = clock.monotonic,
     ) -> None:
+        """`name`: the hash of what moves."""
+        self._name = name
         self._total = total_bytes
         self._say = say
         self._now = now
         self._lock = threading.Lock()
         self._moved = 0
+        self._resumed = 0
         self._marks: deque[tuple[float, int]] = deque([(now(), 0)])
         self._said_at = now()
+
+    @property
+    def moved(self) -> int:
+        """Bytes that are there or on their way into their file, those of earlier runs included."""
+        return self._moved
+
+    def resume(self, there_bytes: int) -> None:
+        """Begin with what an earlier run left; that is said at once."""
+        with self._lock:
+            self._moved = self._resumed = there_bytes
+            self._marks = deque([(self._now(), there_bytes)])
+        self._say({"progress": self.describe()})
 
     def add(self, count: int) -> None:
         """Count bytes that arrived; negative when a part is asked for again."""
@@ -41,19 +57,23 @@ class Progress:
             return
         self._said_at = now
         with self._lock:
-            moved = self._moved
-        self._marks.append((now, moved))
-        while now - self._marks[0][0] > WINDOW_SECONDS:
-            self._marks.popleft()
-        self._say({"progress": self._describe(now, moved)})
+            self._marks.append((now, self._moved))
+            while now - self._marks[0][0] > WINDOW_SECONDS:
+                self._marks.popleft()
+        self._say({"progress": self.describe()})
 
-    def _describe(self, now: float, moved: int) -> dict[str, Any]:
-        since, before = self._marks[0]
+    def describe(self) -> dict[str, Any]:
+        """What is said, as of now; from any thread."""
+        with self._lock:
+            since, before = self._marks[0]
+            now, moved = self._now(), self._moved
         rate = max(0.0, (moved - before) / (now - since)) if now > since else 0.0
-        left = (self._total - moved) / rate if rate else None
+        left = max(0, self._total - moved) / rate if rate else None
         return {
-            "bytes": moved,
+            "hash": self._name,
+            "bytes": min(moved, self._total),
             "total": self._total,
+            "resumed": self._resumed,
             "bytesPerSecond": round(rate),
             "secondsLeft": None if left is None else round(left, 1),
         }

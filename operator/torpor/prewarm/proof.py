@@ -28,6 +28,28 @@ _ALGORITHMS: Mapping[str, _Algorithm] = {
 }
 
 
+ALGORITHMS = tuple(_ALGORITHMS)
+"""Checksums of which the parts' values give the whole's."""
+
+
+class Sums(NamedTuple):
+    """Checksums of one piece."""
+
+    crc64nvme: int
+    algorithm: str
+    """The store's own, where it is another one, else empty."""
+    other: int
+    """The value of that."""
+
+    def serve(self, method: str) -> bool:
+        """Whether a file can be checked by that method from such sums."""
+        return method not in _ALGORITHMS or method in ("crc64nvme", self.algorithm)
+
+    def value(self, algorithm: str) -> int:
+        """The value by one of the two algorithms."""
+        return self.crc64nvme if algorithm == "crc64nvme" else self.other
+
+
 def choose_method(proof: Proof) -> str:
     """The best way to check an object that the store offers."""
     for algorithm in _ALGORITHMS:
@@ -45,6 +67,13 @@ def sum_part(method: str, data: memoryview) -> dict[str, int]:
     """Checksums of one part: always CRC64NVME (for the manifest), and the store's own algorithm."""
     names = {"crc64nvme", method} & _ALGORITHMS.keys()
     return {name: _ALGORITHMS[name].compute(data) for name in names}
+
+
+def sum_piece(method: str, data: memoryview) -> Sums:
+    """The same, in a form of which a hundred thousand fit into little memory."""
+    sums = sum_part(method, data)
+    other = method if method in sums and method != "crc64nvme" else ""
+    return Sums(sums["crc64nvme"], other, sums.get(other, 0))
 
 
 def combine(algorithm: str, parts: Iterable[tuple[int, int]]) -> int:

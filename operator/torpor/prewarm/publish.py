@@ -8,6 +8,7 @@ from torpor.domain.fetching import FetchReason
 from torpor.domain.safetensors import LENGTH_BYTES, header_end, header_fault
 from torpor.prewarm.disk import sync_folder, sync_folders, write_durably
 from torpor.prewarm.failure import FetchFailure
+from torpor.prewarm.journal import forget
 from torpor.prewarm.layout import Layout, Manifest
 from torpor.prewarm.proof import weakest
 from torpor.prewarm.transfer import Landed
@@ -44,12 +45,13 @@ def publish(layout: Layout, name: str, source: str, landed: list[Landed]) -> Man
     os.makedirs(os.path.dirname(model), exist_ok=True)
     os.rename(partial, model)
     sync_folder(os.path.dirname(model))
-    os.mkdir(os.path.dirname(layout.manifest(name)))
+    os.makedirs(os.path.dirname(layout.manifest(name)), exist_ok=True)
     sync_folder(model)
     write_durably(
         layout.manifest(name), json.dumps(manifest._asdict(), indent=1, sort_keys=True).encode()
     )
     write_durably(layout.marker(name), f"{name}\n".encode())
+    forget(model)
     return manifest
 
 

@@ -27,6 +27,10 @@ class Done(NamedTuple):
     moved_bytes: int = 0
     seconds: float = 0.0
     hit: bool = True
+    resumed_bytes: int = 0
+    """What an earlier run, killed or failed, had left."""
+    writes: str = ""
+    """How files were written: `direct`, `dontcache` or `buffered`."""
 
 
 def find_bundle(settings: PrewarmSettings, hashes: Sequence[str]) -> list[Done] | None:
@@ -87,6 +91,7 @@ def describe_done(parts: Sequence[Done]) -> dict[str, Any]:
             f"fetched {format_bytes(moved)} in {_count_files(parts)} files in "
             f"{seconds:.1f} s ({format_bytes(rate)}/s), verified: {verified}"
         )
+    moving = next((part.writes for part in parts if part.writes), "")
     return {
         "hash": parts[0].hash if len(parts) == 1 else _name_together(parts),
         "parts": [part.hash for part in parts],
@@ -96,6 +101,8 @@ def describe_done(parts: Sequence[Done]) -> dict[str, Any]:
         "reason": "Hit" if hit else "Ready",
         "seconds": round(seconds, 3),
         "bytesPerSecond": rate,
+        **({} if hit else {"resumedBytes": sum(part.resumed_bytes for part in parts)}),
+        **({"writes": moving} if moving else {}),
         "message": message,
     }
 

@@ -48,8 +48,8 @@ def make_room(
         source: the same for messages.
         files: what is to be fetched.
         terms: what may be evicted for it.
-        resumable: `partial/<name>` is a download to be continued: it stays, counts as used, and only files
-            that it lacks, or has shorter, are reserved. Otherwise what lies there is removed.
+        resumable: `partial/<name>` is a download to be continued: it stays and counts as used, if every file is
+            there at its full size; its journal speaks of nothing else. Otherwise what lies there is removed.
 
     Returns:
         Hashes of the copies that were evicted.
@@ -61,7 +61,7 @@ def make_room(
     partial = layout.partial(name)
     with hold_lock(layout.lock(SPACE_LOCK)):
         empty_trash(layout)
-        resumable = resumable and os.path.isdir(partial)
+        resumable = resumable and not any(_lacks(partial, file) for file in files)
         leftovers = [layout.model(name)] if resumable else [partial, layout.model(name)]
         discard_folders(layout, [folder for folder in leftovers if os.path.isdir(folder)])
         outcome = evict(
@@ -73,7 +73,8 @@ def make_room(
         if isinstance(outcome, Refusal):
             raise FetchFailure(outcome.reason, outcome.message, retryable=outcome.retryable)
         os.makedirs(partial, exist_ok=True)
-        reserve(partial, tuple(file for file in files if _lacks(partial, file)))
+        if not resumable:
+            reserve(partial, files)
     return tuple(entry.hash for entry in outcome if entry.published is not None)
 
 
@@ -88,12 +89,8 @@ def _measure_need(layout: Layout, name: str, source: str, files: tuple[RemoteFil
 
 
 def _lacks(folder: str, file: RemoteFile) -> bool:
-    """Whether the file is not there at its full size; one that is shorter was never trusted and goes."""
-    path = os.path.join(folder, file.key)
+    """Whether the file is not there at its full size."""
     try:
-        if os.stat(path).st_size >= file.size:
-            return False
+        return os.stat(os.path.join(folder, file.key)).st_size < file.size
     except (FileNotFoundError, NotADirectoryError):
         return True
-    os.unlink(path)
-    return True

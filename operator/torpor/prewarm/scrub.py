@@ -11,14 +11,13 @@ of the disk. An engine's own hit never waits for it.
 """
 
 import contextlib
-import mmap
 import os
 
-from torpor.prewarm.disk import probe_direct
 from torpor.prewarm.eviction import discard_folders
 from torpor.prewarm.layout import Layout
 from torpor.prewarm.locks import hold_lock
-from torpor.prewarm.proof import combine, format_crc64, sum_part
+from torpor.prewarm.proof import combine, format_crc64, sum_piece
+from torpor.prewarm.writing import Rung, probe, read_back
 
 CHECKED = "checked"
 _BUFFER_BYTES = 8 * 1024 * 1024
@@ -75,45 +74,32 @@ def scrub(layout: Layout, name: str) -> str | None:
     manifest = layout.find_copy(name)
     if manifest is None:
         return None
-    direct = _probe(layout)
-    with contextlib.closing(mmap.mmap(-1, _BUFFER_BYTES)) as mapping:
-        for key, entry in sorted(manifest.files.items()):
-            path = os.path.join(layout.model(name), key)
-            try:
-                found = _sum_file(path, int(entry["size"]), mapping, direct=direct)
-            except OSError as error:
-                return f"{key} of {name} cannot be read back: {error.strerror or error}"
-            if found != entry["crc64nvme"]:
-                return (
-                    f"{key} of {name} is damaged: crc64nvme on disk is {found}, "
-                    f"{entry['crc64nvme']} was written"
-                )
+    rung = _probe(layout)
+    for key, entry in sorted(manifest.files.items()):
+        path = os.path.join(layout.model(name), key)
+        try:
+            found = _sum_file(path, int(entry["size"]), rung)
+        except OSError as error:
+            return f"{key} of {name} cannot be read back: {error.strerror or error}"
+        if found != entry["crc64nvme"]:
+            return (
+                f"{key} of {name} is damaged: crc64nvme on disk is {found}, "
+                f"{entry['crc64nvme']} was written"
+            )
     return None
 
 
-def _probe(layout: Layout) -> bool:
+def _probe(layout: Layout) -> Rung:
+    """How the disk is read past the page cache; a cache that cannot be written is read through it."""
     with contextlib.suppress(OSError):
-        return probe_direct(layout.root)
-    return False
+        return probe(layout.root)
+    return Rung.BUFFERED
 
 
-def _sum_file(path: str, size: int, mapping: mmap.mmap, *, direct: bool) -> str:
-    offset = 0
-    parts: list[tuple[int, int]] = []
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_DIRECT if direct else 0))
-    try:
-        while offset < size:
-            count = min(os.preadv(fd, [mapping], offset), size - offset)
-            if count <= 0:
-                raise OSError(f"it ends after {offset} of {size} bytes")
-            with memoryview(mapping) as view, view[:count] as data:
-                parts.append((sum_part("crc64nvme", data)["crc64nvme"], count))
-            offset += count
-        if not direct:
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(fd)
-    return format_crc64(combine("crc64nvme", parts))
+def _sum_file(path: str, size: int, rung: Rung) -> str:
+    views = read_back(path, size, rung, step=_BUFFER_BYTES)
+    sums = [(sum_piece("crc64nvme", view).crc64nvme, len(view)) for _, view in views]
+    return format_crc64(combine("crc64nvme", sums))
 
 
 def _note(layout: Layout, name: str, text: str) -> None:

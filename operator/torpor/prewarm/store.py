@@ -2,19 +2,20 @@
 
 import hashlib
 import http.client
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from torpor.domain.fetching import MOST_FILES, FetchReason, Part, RemoteFile
+from torpor.domain.pieces import cut_pieces
 from torpor.prewarm.address import Address, read_address
 from torpor.prewarm.answers import Asked, explain_refusal
+from torpor.prewarm.body import Body as AnswerBody
 from torpor.prewarm.connection import Body, Connection, Interruption, interrupted
 from torpor.prewarm.contents import (
     After,
     Proof,
     check_etag,
     check_range,
-    fill,
     parse_listing,
     read_proof,
 )
@@ -118,9 +119,22 @@ class Session:
     def read_into(
         self, file: RemoteFile, part: Part, buffer: memoryview, moved: Callable[[int], None]
     ) -> None:
-        """Fill the buffer's first `part.length` bytes with the part, in one request and without retries.
+        """Fill the buffer's first `part.length` bytes with the part; as `read_pieces`, in one piece."""
+        for _ in self.read_pieces(file, part, part.length, buffer, moved):
+            pass
 
-        `moved` hears how many bytes came, at least once per `STEP_BYTES`; what it raises ends the read.
+    def read_pieces(
+        self,
+        file: RemoteFile,
+        part: Part,
+        piece_bytes: int,
+        buffer: memoryview,
+        moved: Callable[[int], None],
+    ) -> Generator[Part, None, None]:
+        """Ask for the part in one request, without retries; yields each piece while the buffer holds it.
+
+        `moved` hears how many bytes came; what it raises ends the read. A reader that goes away early costs
+        the connection, since the rest of the answer is still on its way.
 
         Raises:
             Interruption: the answer did not come, not whole, or is not exactly this range.
@@ -134,7 +148,12 @@ class Session:
         try:
             response = self._ask("GET", file, headers)
             check_range(self._address, file, part, response)
-            fill(self._address, response, buffer[: part.length], moved)
+            body = AnswerBody(self._address, response, self._connection.socket, part.length)
+            for piece in cut_pieces(part, piece_bytes):
+                body.fill(buffer[: piece.length], moved)
+                if piece.offset + piece.length > last:
+                    body.finish()
+                yield piece
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise interrupted(self._address, error) from error

@@ -1,38 +1,35 @@
-"""Move the parts of a plan into their files, check each file, and force it to disk."""
+"""Move what is missing of a plan into its files, check each file, and force it to disk."""
 
-import mmap
 import os
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections import deque
 from typing import NamedTuple
 
-from torpor.domain.fetching import FetchPlan, FetchReason, Part, RemoteFile, cut
+from torpor import clock
+from torpor.domain.fetching import FetchPlan, FetchReason, Part, RemoteFile
+from torpor.domain.pacing import choose_hedges
 from torpor.prewarm import proof as proving
-from torpor.prewarm.connection import Interruption
-from torpor.prewarm.contents import Proof
+from torpor.prewarm.arrival import Arrival, Errand
+from torpor.prewarm.connection import Busy, Interruption
 from torpor.prewarm.crew import Crew, Stopped
-from torpor.prewarm.disk import Target
 from torpor.prewarm.failure import FetchFailure
+from torpor.prewarm.hand import Hand, Wish
+from torpor.prewarm.journal import Journal
+from torpor.prewarm.pace import Pacemaker
 from torpor.prewarm.patience import Patience
 from torpor.prewarm.preflight import open_session
 from torpor.prewarm.progress import Progress
+from torpor.prewarm.proof import Sums
 from torpor.prewarm.store import Session, Store
+from torpor.prewarm.writing import Rung, read_back, seal
+from torpor.prewarm.yard import Yard
 from torpor.settings.prewarm import PrewarmSettings
 
 FILE_ATTEMPTS = 2
 """A checksum that differs is fetched once more: bytes that break on the way break differently each time."""
 
-
-class Hand(NamedTuple):
-    """What each thread holds: a connection and a page-aligned buffer of one part."""
-
-    session: Session
-    buffer: memoryview
-
-    def interrupt(self) -> None:
-        """Make a read in progress fail now."""
-        self.session.interrupt()
+REMEMBERED_DURATIONS = 200
+"""Ranges whose duration tells what is usual now."""
 
 
 class Landed(NamedTuple):
@@ -43,24 +40,6 @@ class Landed(NamedTuple):
     verified: str
 
 
-class _Arrival:
-    """One file under way: its open target and the checksums of the parts that came."""
-
-    def __init__(self, file: RemoteFile, parts: tuple[Part, ...], proof: Proof) -> None:
-        self.file = file
-        self.parts = parts
-        self.proof = proof
-        self.method = proving.choose_method(proof)
-        self.target: Target | None = None
-        self.sums: dict[int, dict[str, int]] = {}
-        self.attempt = 1
-
-    def combined(self, algorithm: str) -> int:
-        return proving.combine(
-            algorithm, ((self.sums[part.offset][algorithm], part.length) for part in self.parts)
-        )
-
-
 class Transfer:
     """Moves one plan; used once."""
 
@@ -69,125 +48,173 @@ class Transfer:
         store: Store,
         folder: str,
         plan: FetchPlan,
+        journal: Journal,
         progress: Progress,
         *,
         settings: PrewarmSettings,
-        direct: bool,
+        rung: Rung,
+        lock_fd: int,
     ) -> None:
-        """`folder` holds every file already, at its full size."""
+        """`folder` holds every file already, at its full size; the journal is the folder's."""
         self._store = store
         self._folder = folder
         self._plan = plan
+        self._journal = journal
         self._progress = progress
         self._settings = settings
-        self._direct = direct
+        self._rung = rung
         self._lock = threading.Lock()
-        self._arrivals: dict[str, _Arrival] = {}
+        self._arrivals: dict[str, Arrival] = {}
         self._landed: list[Landed] = []
-        self._crew: Crew[Hand, Part]
+        self._under_way: set[Errand] = set()
+        self._durations: deque[float] = deque(maxlen=REMEMBERED_DURATIONS)
+        self._yard = Yard(store, settings, folder, rung, journal.piece_bytes, lock_fd)
+        self._crew: Crew[Hand, Errand]
+        self._pace: Pacemaker
+        self.resumed_bytes = 0
+        """Bytes that an earlier run had left."""
 
     def run(self) -> list[Landed]:
         """Return every file of the plan, verified and forced to disk.
+
+        However it ends, what was written is in the journal then.
 
         Raises:
             FetchFailure: the store fails for longer than patience lasts, or content is not what it should be.
             ObjectChanged: an object was replaced since it was listed.
         """
-        Crew(
-            self._settings.connections,
-            lambda: open_session(self._store),
-            self._prove,
-            self._plan.files,
-        ).run()
-        self._crew = Crew(self._settings.connections, self._take_hand, self._move, self._plan.parts)
+        files, size = self._plan.files, self._settings.connections
         try:
-            self._crew.run(self._progress.tick)
+            Crew(size, lambda: open_session(self._store), self._prove, files).run()
+            self._progress.resume(self.resumed_bytes)
+            errands = [
+                errand
+                for file in files
+                for errand in self._arrivals[file.key].errands(self._settings.part_bytes)
+            ]
+            self._crew = Crew(size, self._yard.take_hand, self._move, errands)
+            self._pace = Pacemaker(self._settings, self._crew, self._yard, self._progress)
+            self._crew.run(self._tick)
         finally:
-            for arrival in self._arrivals.values():
-                if arrival.target is not None:
-                    arrival.target.close()
-        for file in self._plan.files:
-            if file.size == 0:
-                self._landed.append(Landed(file, proving.format_crc64(0), proving.METHODS[0]))
+            self._yard.close()
+            self._journal.flush()
         return self._landed
 
     def _prove(self, session: Session, file: RemoteFile) -> None:
-        proof = session.prove(file)
+        """Find out how a file can be checked; one that is there already is checked now."""
+        proof, there = session.prove(file), self._journal.there.pop(file.key, {})
+        arrival = Arrival(file, proof, self._journal.piece_bytes, there)
+        resumed = arrival.there_bytes
+        if arrival.complete:
+            difference = self._compare(arrival)
+            if difference is None:
+                self._land(arrival)
+            else:
+                self._disbelieve(arrival, difference)
+                resumed = 0
         with self._lock:
-            self._arrivals[file.key] = _Arrival(file, cut(file, self._settings.part_bytes), proof)
+            self._arrivals[file.key] = arrival
+            self.resumed_bytes += resumed
 
-    @contextmanager
-    def _take_hand(self) -> Generator[Hand, None, None]:
-        """The mapping lives as long as the last view of it, a traceback's included: it is not closed by hand."""
-        with open_session(self._store) as session:
-            yield Hand(session, memoryview(mmap.mmap(-1, self._settings.part_bytes)))
+    def _tick(self) -> None:
+        self._progress.tick()
+        self._journal.tick()
+        self._pace.tick()
+        self._hedge()
 
-    def _move(self, hand: Hand, part: Part) -> None:
-        arrival = self._arrivals[part.key]
-        target = self._open(arrival)
-        self._receive(hand, arrival.file, part)
-        data = hand.buffer[: part.length]
-        sums = proving.sum_part(arrival.method, data)
-        target.write(hand.buffer, part.offset, part.length)
+    def _hedge(self) -> None:
+        """When nothing waits any more, ask a second time for what is much slower than usual."""
+        idle = self._crew.idle
+        if not idle:
+            return
+        now = clock.monotonic()
         with self._lock:
-            arrival.sums[part.offset] = sums
-            complete = len(arrival.sums) == len(arrival.parts)
-        if complete:
-            self._finish(hand, arrival, target)
+            single = [e for e in self._under_way if not e.hedged and e.begun_at is not None]
+            waited = [now - (errand.begun_at or now) for errand in single]
+            chosen = [single[at] for at in choose_hedges(waited, list(self._durations), idle)]
+        for errand in chosen:
+            errand.hedged = True
+        if chosen:
+            self._crew.add(chosen)
 
-    def _open(self, arrival: _Arrival) -> Target:
-        with self._lock:
-            if arrival.target is None:
-                path = os.path.join(self._folder, arrival.file.key)
-                arrival.target = Target(path, arrival.file.size, direct=self._direct)
-            return arrival.target
-
-    def _receive(self, hand: Hand, file: RemoteFile, part: Part) -> None:
-        """Ask until the part is there; bytes of an attempt that failed are not counted as progress."""
+    def _move(self, hand: Hand, errand: Errand) -> None:
+        """Ask until every piece of the range is claimed, by this hand or another."""
         patience = Patience(
             attempts=self._settings.part_attempts, first_seconds=0.2, stop=self._crew.stop
         )
-        while not self._crew.stop.is_set():
-            came = 0
-
-            def count(moved: int) -> None:
-                nonlocal came
-                if self._crew.stop.is_set():
-                    raise Stopped
-                came += moved
-                self._progress.add(moved)
-
-            try:
-                hand.session.read_into(file, part, hand.buffer, count)
-            except Interruption as error:
-                self._progress.add(-came)
-                patience.wait_after(error)
-            else:
-                return
-        raise Stopped
-
-    def _finish(self, hand: Hand, arrival: _Arrival, target: Target) -> None:
-        difference = self._compare(hand, arrival, target)
-        if difference is not None:
-            self._repeat(arrival, difference)
-            return
-        target.seal()
-        target.close()
-        crc = proving.format_crc64(arrival.combined("crc64nvme"))
+        errand.begin(hand, clock.monotonic)
         with self._lock:
-            self._landed.append(Landed(arrival.file, crc, arrival.method))
+            self._under_way.add(errand)
+        try:
+            while (rest := errand.rest()) is not None:
+                self._ask(hand, errand, rest, patience)
+        finally:
+            errand.leave(hand)
+            with self._lock:
+                self._under_way.discard(errand)
+                if errand.begun_at is not None:
+                    self._durations.append(clock.monotonic() - errand.begun_at)
 
-    def _compare(self, hand: Hand, arrival: _Arrival, target: Target) -> str | None:
-        if arrival.method == "size-only":
+    def _ask(self, hand: Hand, errand: Errand, rest: Part, patience: Patience) -> None:
+        if self._crew.stop.is_set():
+            raise Stopped
+        desk = _Desk(self, hand, errand)
+        try:
+            hand.bring(Wish(errand.arrival.file, rest, errand.arrival.method), desk)
+        except Interruption as error:
+            if errand.rest() is None:
+                return
+            if isinstance(error, Busy):
+                self._pace.slow_down()
+            patience.wait_after(error)
+        finally:
+            self._progress.add(-desk.in_air)
+
+    def note(self, desk: "_Desk", count: int) -> None:
+        """Bytes came in."""
+        if self._crew.stop.is_set():
+            raise Stopped
+        desk.in_air += count
+        self._progress.add(count)
+
+    def settle(self, desk: "_Desk", piece: Part, sums: Sums) -> None:
+        """A piece is in its file."""
+        desk.in_air -= piece.length
+        arrival = desk.errand.arrival
+        self._journal.add(piece, sums)
+        if arrival.add(piece, sums):
+            self._finish(arrival)
+
+    def _finish(self, arrival: Arrival) -> None:
+        difference = self._compare(arrival)
+        if difference is None:
+            self._land(arrival)
+            return
+        self._disbelieve(arrival, difference)
+        self._progress.add(-arrival.file.size)
+        self._crew.add(arrival.errands(self._settings.part_bytes))
+
+    def _land(self, arrival: Arrival) -> None:
+        seal(os.path.join(self._folder, arrival.file.key), arrival.file.size)
+        crc = proving.format_crc64(arrival.combined("crc64nvme"))
+        method = arrival.method if arrival.file.size else proving.METHODS[0]
+        arrival.release()
+        with self._lock:
+            self._landed.append(Landed(arrival.file, crc, method))
+
+    def _compare(self, arrival: Arrival) -> str | None:
+        if arrival.method == "size-only" or not arrival.file.size:
             return None
         if arrival.method != "md5-etag":
             value = arrival.combined(arrival.method)
             return proving.compare_checksum(arrival.method, value, arrival.proof)
-        if len(arrival.parts) == 1:
-            return proving.compare_md5(arrival.file, [hand.buffer[: arrival.file.size]])
-        return proving.compare_md5(arrival.file, target.read_back(hand.buffer))
+        path = os.path.join(self._folder, arrival.file.key)
+        views = read_back(path, arrival.file.size, self._rung)
+        return proving.compare_md5(arrival.file, (view for _, view in views))
 
-    def _repeat(self, arrival: _Arrival, difference: str) -> None:
+    def _disbelieve(self, arrival: Arrival, difference: str) -> None:
+        """Have nothing of the file again, once."""
+        self._journal.annul(arrival.file.key)
         name = self._store.address.source + arrival.file.key
         if arrival.attempt == FILE_ATTEMPTS:
             raise FetchFailure(
@@ -195,8 +222,24 @@ class Transfer:
                 f"{name} arrived {FILE_ATTEMPTS} times with a wrong checksum: {difference}",
                 retryable=True,
             )
-        with self._lock:
-            arrival.attempt += 1
-            arrival.sums.clear()
-        self._progress.add(-arrival.file.size)
-        self._crew.add(arrival.parts)
+        arrival.restart()
+
+
+class _Desk:
+    """One hand's attempt at one errand."""
+
+    def __init__(self, transfer: Transfer, hand: Hand, errand: Errand) -> None:
+        self.errand = errand
+        self.in_air = 0
+        """Bytes that were counted as progress and are not in the file yet; taken back if they never are."""
+        self._transfer = transfer
+        self._hand = hand
+
+    def moved(self, count: int) -> None:
+        self._transfer.note(self, count)
+
+    def claim(self, piece: Part) -> bool:
+        return self.errand.claim(self._hand, piece.offset)
+
+    def wrote(self, piece: Part, sums: Sums) -> None:
+        self._transfer.settle(self, piece, sums)

@@ -1,0 +1,108 @@
+"""The body of an answer, read straight into the caller's memory with as few wake-ups as the socket allows.
+
+A plain socket is asked for a whole piece in one system call (`MSG_WAITALL`), so that Python is not woken for
+each segment that arrives; the kernel keeps the time (`SO_RCVTIMEO`). TLS gives 16 KiB at a time: it is read
+without the layers of `io` in between. Anything else, such as chunked answers, goes through `http.client`.
+"""
+
+import http.client
+import socket
+import ssl
+from collections.abc import Callable
+
+from torpor.domain.fetching import FetchReason
+from torpor.prewarm.address import Address
+from torpor.prewarm.connection import SILENCE_SECONDS, Interruption
+
+STEP_BYTES = 1024 * 1024
+"""Bytes read between two looks at whether to stop, where the way of reading leaves a choice."""
+
+
+class Body:
+    """One body of known size; read in order, then finished so that the connection can be used again."""
+
+    def __init__(
+        self,
+        address: Address,
+        response: http.client.HTTPResponse,
+        link: socket.socket | None,
+        wanted: int,
+    ) -> None:
+        """`link` is the connection's socket; None when the answer ends with the connection."""
+        self._address = address
+        self._response = response
+        self._wanted = wanted
+        self._filled = 0
+        self._chunked = response.length is None
+        self._link = None if self._chunked else link
+        if isinstance(self._link, socket.socket) and not isinstance(self._link, ssl.SSLSocket):
+            self._link.settimeout(None)
+
+    def fill(self, view: memoryview, moved: Callable[[int], None]) -> None:
+        """Fill `view` with what comes next; `moved` hears of every step, and what it raises ends the read.
+
+        Raises:
+            Interruption: the connection was closed before.
+            OSError: it failed, or was silent too long.
+        """
+        filled = self._drain(view) if self._link is not None else 0
+        if filled:
+            moved(filled)
+        while filled < len(view):
+            count = self._step(view[filled:], moved)
+            if not count:
+                raise Interruption(
+                    f"{self._address.endpoint} closed the connection after "
+                    f"{self._filled} of {self._wanted} bytes"
+                )
+            filled += count
+            self._filled += count
+
+    def finish(self) -> None:
+        """Have read everything: nothing more may come, and the connection is free again.
+
+        Raises:
+            Interruption: more bytes came than were asked for.
+        """
+        if self._chunked and self._response.read(1):
+            raise Interruption(
+                f"{self._address.endpoint} sent more than the {self._wanted} bytes asked for",
+                reason=FetchReason.CORRUPT,
+            )
+        if self._link is not None:
+            self._response.close()
+            if not isinstance(self._link, ssl.SSLSocket):
+                self._link.settimeout(SILENCE_SECONDS)
+
+    def _drain(self, view: memoryview) -> int:
+        """Take what the reader of the head had read too much; only it may read until its buffer is empty."""
+        if self._filled:
+            return 0
+        ahead = len(self._response.fp.peek(1)[: len(view)])
+        self._response.fp.readinto(view[:ahead])
+        self._filled += ahead
+        return ahead
+
+    def _step(self, view: memoryview, moved: Callable[[int], None]) -> int:
+        if isinstance(self._link, ssl.SSLSocket):
+            count = _read_records(self._link, view[:STEP_BYTES])
+        elif self._link is not None:
+            try:
+                count = self._link.recv_into(view, 0, socket.MSG_WAITALL)
+            except BlockingIOError:
+                raise TimeoutError from None
+        else:
+            count = self._response.readinto(view[:STEP_BYTES])
+        moved(count)
+        return count
+
+
+def _read_records(link: ssl.SSLSocket, view: memoryview) -> int:
+    """Read until the view is full or the peer has closed."""
+    filled, wanted = 0, len(view)
+    while filled < wanted:
+        count = link.recv_into(view[filled:])
+        if not count:
+            break
+        filled += count
+    return filled

@@ -1,0 +1,87 @@
+"""What brings a range: a connection, a page-aligned buffer of one piece, and the file it goes into."""
+
+import mmap
+import os
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from typing import NamedTuple, Protocol
+
+from torpor.domain.fetching import Part, RemoteFile
+from torpor.prewarm.preflight import open_session
+from torpor.prewarm.proof import Sums, sum_piece
+from torpor.prewarm.store import Session, Store
+from torpor.prewarm.writing import Rung, Target
+
+
+class Wish(NamedTuple):
+    """A range to bring, and how its pieces are summed."""
+
+    file: RemoteFile
+    part: Part
+    method: str
+
+
+class Desk(Protocol):
+    """Who sent the hand, and decides what may be written."""
+
+    def moved(self, count: int) -> None:
+        """Bytes came; may raise to end the errand."""
+
+    def claim(self, piece: Part) -> bool:
+        """Whether the piece may be written by this hand; no: somebody else has it, come back."""
+        ...
+
+    def wrote(self, piece: Part, sums: Sums) -> None:
+        """A claimed piece is in its file."""
+
+
+class Hand(Protocol):
+    """Brings ranges, one at a time."""
+
+    def bring(self, wish: Wish, desk: Desk) -> None:
+        """Ask for the range once, and write its pieces as they come.
+
+        Raises:
+            FetchFailure: it did not come, or not whole.
+            OSError: it cannot be written.
+        """
+
+    def interrupt(self) -> None:
+        """Make a read in progress fail now."""
+
+
+class OwnHand:
+    """A hand of this process."""
+
+    def __init__(self, session: Session, buffer: memoryview, folder: str, rung: Rung) -> None:
+        self._session = session
+        self._buffer = buffer
+        self._folder = folder
+        self._rung = rung
+
+    def bring(self, wish: Wish, desk: Desk) -> None:
+        """Read, sum, claim, write."""
+        pieces = self._session.read_pieces(
+            wish.file, wish.part, len(self._buffer), self._buffer, desk.moved
+        )
+        path = os.path.join(self._folder, wish.file.key)
+        with Target(path, self._rung) as target, closing(pieces):
+            for piece in pieces:
+                sums = sum_piece(wish.method, self._buffer[: piece.length])
+                if not desk.claim(piece):
+                    return
+                target.write(self._buffer, piece.offset, piece.length)
+                desk.wrote(piece, sums)
+
+    def interrupt(self) -> None:
+        """Make a read in progress fail now."""
+        self._session.interrupt()
+
+
+@contextmanager
+def take_own_hand(
+    store: Store, folder: str, rung: Rung, piece_bytes: int
+) -> Generator[OwnHand, None, None]:
+    """The mapping lives as long as the last view of it, a traceback's included: it is not closed by hand."""
+    with open_session(store) as session:
+        yield OwnHand(session, memoryview(mmap.mmap(-1, piece_bytes)), folder, rung)
