@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from dev.hub.repositories import Repository
+from dev.hub.server import HubServer
+from tests.prewarm.hubworld import REPO
 from tests.prewarm.nodecache import LONG_AGO, age, now
 from tests.prewarm.s3server import OWNER, Bucket, Server, make_certificates
 from torpor.prewarm.program import carry_out, parse_order
@@ -205,3 +208,20 @@ class Admin:
         call += ["--endpoint-url", self.server.endpoint, "create-user"]
         call += ["--access", access, "--secret", secret, "--role", "user"]
         subprocess.run(call, check=True, capture_output=True)
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with HubServer({REPO: Repository(REPO)}) as server:
+        yield server
+    from huggingface_hub import close_session  # takes half a second to import
+
+    close_session()
+
+
+@pytest.fixture
+def hf(prewarm: Prewarm, bucket: Bucket, hub: HubServer) -> Prewarm:
+    prewarm.settings = prewarm.settings._replace(
+        source=f"hf://{REPO}", hub_endpoint=hub.url, hub_mirror=f"s3://{bucket.name}/hub/"
+    )
+    return prewarm

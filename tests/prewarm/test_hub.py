@@ -5,71 +5,20 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from huggingface_hub import close_session
 
-from dev.hub.repositories import Repository
 from dev.hub.server import Answer, Asked, HubServer
 from tests.prewarm.conftest import Prewarm
 from tests.prewarm.faultproxy import Answer as StoreAnswer
 from tests.prewarm.faultproxy import Asked as AskedStore
 from tests.prewarm.faultproxy import FaultProxy
-from tests.prewarm.s3server import Bucket, free_port, safetensors
-from torpor.domain.hub import HubFile, needed_files, resolved_sources
+from tests.prewarm.hubworld import REPO, UNNEEDED, in_bucket, model_files
+from tests.prewarm.s3server import Bucket
 from torpor.prewarm.multipart import PART_BYTES, Upload, find_uploads
 from torpor.prewarm.preflight import open_session
 from torpor.prewarm.store import Store
-
-REPO = "acme/tiny-llama"
-
-
-def model_files(shard_bytes: int = 50_000) -> dict[str, bytes]:
-    return {
-        "config.json": b'{"architectures": ["LlamaForCausalLM"]}',
-        "model.safetensors": safetensors(os.urandom(shard_bytes)),
-        "tokenizer.model": os.urandom(3000),
-        "sub dir/template+.jinja": b"{{ messages }}",
-        "empty.txt": b"",
-    }
-
-
-UNNEEDED = {
-    ".gitattributes": b"*.safetensors filter=lfs",
-    "README.md": b"# a model",
-    "pytorch_model.bin": b"the same, pickled",
-    "original/consolidated.00.pth": b"again",
-}
-
-
-@pytest.fixture
-def hub() -> Iterator[HubServer]:
-    with HubServer({REPO: Repository(REPO)}) as server:
-        yield server
-    close_session()
-
-
-@pytest.fixture
-def hf(prewarm: Prewarm, bucket: Bucket, hub: HubServer) -> Prewarm:
-    prewarm.settings = prewarm.settings._replace(
-        source=f"hf://{REPO}", hub_endpoint=hub.url, hub_mirror=f"s3://{bucket.name}/hub/"
-    )
-    return prewarm
-
-
-def in_bucket(bucket: Bucket, prefix: str) -> dict[str, bytes]:
-    """Objects below the prefix, torpor's own left out."""
-    client = bucket.server.client()
-    listed = client.list_objects_v2(Bucket=bucket.name, Prefix=prefix).get("Contents", [])
-    return {
-        entry["Key"].removeprefix(prefix): client.get_object(Bucket=bucket.name, Key=entry["Key"])[
-            "Body"
-        ].read()
-        for entry in listed
-        if "/.torpor/" not in entry["Key"]
-    }
 
 
 def test_a_model_of_the_hub_is_copied_into_the_bucket_and_fetched_from_there(
@@ -305,133 +254,6 @@ def test_two_pods_that_copy_the_same_model_at_once_make_one_whole_copy(
     assert not bucket.server.client().list_multipart_uploads(Bucket=bucket.name).get("Uploads")
 
 
-def _gate(hub: HubServer) -> None:
-    hub.repositories[REPO].gated = True
-    hub.tokens.add("hf_other")
-
-
-def _hide(hub: HubServer) -> None:
-    hub.repositories[REPO].private = True
-    hub.tokens.add("hf_other")
-
-
-def _limit(hub: HubServer) -> None:
-    hub.fault = lambda _, answer: answer.__init__(429, {"Retry-After": "3600"})  # type: ignore[misc]
-
-
-def _break(hub: HubServer) -> None:
-    hub.fault = lambda _, answer: answer.__init__(200, {}, b"<html>hello</html>")  # type: ignore[misc]
-
-
-def _nothing(_: HubServer) -> None:
-    return
-
-
-REFUSALS: dict[str, tuple[Any, dict[str, Any], str, str, bool]] = {
-    "no such repository": (
-        _nothing, {"source": "hf://acme/nothing"}, "WeightsBucketNotFound",
-        "has no model acme/nothing, or it is private and needs a token: spec.model.hub.tokenRef", False,
-    ),
-    "private, token of another": (
-        _hide, {"hub_token": "hf_other"}, "WeightsBucketNotFound",
-        f"has no model {REPO}, or it is private and the token of spec.model.hub.tokenRef may not see it", False,
-    ),
-    "no such revision": (
-        _nothing, {"source": f"hf://{REPO}@v9"}, "WeightsEmpty", "has no revision 'v9'", False,
-    ),
-    "gated, no token": (
-        _gate, {}, "WeightsAccessDenied",
-        f"{REPO} is gated: an account, whose token spec.model.hub.tokenRef then has to name (key HF_TOKEN)", False,
-    ),
-    "gated, licence not accepted": (
-        _gate, {"hub_token": "hf_other"}, "WeightsAccessDenied",
-        "the account of the token in spec.model.hub.tokenRef must accept its licence at http://", False,
-    ),
-    "token is none": (
-        _nothing, {"hub_token": "hf_expired"}, "WeightsAccessDenied",
-        "the token of spec.model.hub.tokenRef is not valid for http://", False,
-    ),
-    "nobody listens": (
-        _nothing, {"hub_endpoint": f"http://127.0.0.1:{free_port()}"}, "WeightsUnreachable",
-        "cannot be reached", True,
-    ),
-    "too many requests": (
-        _limit, {}, "WeightsUnreachable", "too many requests of clients without a token (429); it asks to wait 3600 s",
-        True,
-    ),
-    "not a hub": (_break, {}, "WeightsUnreachable", "not the hub's API", False),
-    "no mirror": (_nothing, {"hub_mirror": ""}, "WeightsInternal", "spec.model.hub.mirror does not say", False),
-    "bad name": (_nothing, {"source": "hf://acme/.."}, "WeightsInternal", "not of the form hf://organisation", False),
-    "larger than the budget": (_nothing, {"budget_bytes": 50_000}, "WeightsTooLarge", f"hf://{REPO}@main has", False),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", REFUSALS, ids=str)
-def test_a_refusal_of_the_hub_is_told_in_one_sentence(
-    case: str, hf: Prewarm, hub: HubServer, bucket: Bucket
-) -> None:
-    prepare, changed, reason, words, retryable = REFUSALS[case]
-    hub.repositories[REPO].commit(model_files())
-    prepare(hub)
-    result = hf.run("preflight", **changed)
-    assert words in result["message"]
-    assert (result["reason"], result["retryable"]) == (reason, retryable)
-    assert "\n" not in result["message"]
-    assert "hf_" not in result["message"]
-    assert in_bucket(bucket, "") == {}
-
-
-def test_a_token_that_was_accepted_reads_a_gated_model(
-    hf: Prewarm, bucket: Bucket, hub: HubServer
-) -> None:
-    files = model_files()
-    repository = hub.repositories[REPO]
-    repository.gated, repository.accepted = True, {"hf_good"}
-    commit = repository.commit(files)
-    assert hf.run("preflight", hub_token="hf_good")["reason"] == "Listed"
-    assert in_bucket(bucket, f"hub/{REPO}/{commit}/") == files
-    assert all(not asked.token for asked in hub.asked if asked.path.startswith("/cdn/"))
-
-
-def test_a_short_pause_that_the_hub_asks_for_is_made(hf: Prewarm, hub: HubServer) -> None:
-    hub.repositories[REPO].commit(model_files())
-    limited: list[str] = []
-
-    def limit_once(asked: Asked, answer: Answer) -> None:
-        if asked.path not in limited:
-            limited.append(asked.path)
-            answer.status, answer.headers, answer.body = 429, {"Retry-After": "0"}, b""
-
-    hub.fault = limit_once
-    assert hf.run("preflight")["reason"] == "Listed"
-    assert len(limited) > 3
-
-
-def test_what_is_no_checkpoint_is_refused_before_anything_is_copied(
-    hf: Prewarm, bucket: Bucket, hub: HubServer
-) -> None:
-    hub.repositories[REPO].commit({"README.md": b"empty", "onnx/model.onnx": b"x", "a.txt": b"x"})
-    result = hf.run("preflight")
-    assert result["reason"] == "WeightsNotACheckpoint"
-    assert "include no config.json" in result["message"]
-    assert in_bucket(bucket, "") == {}
-
-
-def test_a_key_that_may_not_write_into_the_mirror_is_told_so(
-    hf: Prewarm, bucket: Bucket, hub: HubServer
-) -> None:
-    hub.repositories[REPO].commit(model_files())
-    denied = b"<Error><Code>AccessDenied</Code></Error>"
-    with FaultProxy(
-        bucket.server.port,
-        after=lambda asked, answer: answer.replace(403, denied) if asked.method == "PUT" else None,
-    ) as proxy:
-        result = hf.run("preflight", endpoint=proxy.endpoint)
-    assert result["reason"] == "WeightsAccessDenied"
-    assert f"may not write s3://{bucket.name}/hub/{REPO}/" in result["message"]
-    assert "it needs s3:PutObject" in result["message"]
-
-
 def test_the_stand_in_can_be_run_as_a_program(hf: Prewarm, hub: HubServer) -> None:
     folder = hf.folder / "repositories" / "acme" / "other"
     folder.mkdir(parents=True)
@@ -447,43 +269,3 @@ def test_the_stand_in_can_be_run_as_a_program(hf: Prewarm, hub: HubServer) -> No
         finally:
             process.terminate()
     assert result["reason"] == "Listed", result
-
-
-def test_of_two_forms_of_the_weights_the_safetensors_are_kept() -> None:
-    def kept(*keys: str) -> set[str]:
-        return {file.key for file in needed_files(HubFile(key, 1, "blob:x") for key in keys)}
-
-    old = {"config.json", "pytorch_model.bin", "vocab.txt"}
-    assert kept(*old, "tf_model.h5", "training_args.bin", "optimizer.pt") == old
-    new = {"config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"}
-    assert kept(*new, "pytorch_model.bin", "pytorch_model.bin.index.json", "q4.gguf") == new
-    assert kept(*new, "consolidated.safetensors", "params.json", "tekken.json") == {
-        *new,
-        "tekken.json",
-    }
-    mistral = {"config.json", "consolidated.safetensors", "params.json"}
-    assert kept(*mistral) == mistral
-    adapter = {"adapter_config.json", "adapter_model.safetensors"}
-    assert (
-        kept(*adapter, "adapter_model.bin", "checkpoint-500/adapter_model.safetensors") == adapter
-    )
-    remote_code = {
-        "config.json",
-        "model.safetensors",
-        "modeling_x.py",
-        "1_Pooling/config.json",
-        "LICENSE",
-    }
-    assert kept(*remote_code, "images/a.png", ".cache/x") == remote_code
-
-
-def test_the_controller_can_tell_where_each_part_lies() -> None:
-    commit, pinned = "a" * 40, "b" * 40
-    asked = ["hf://acme/big", "s3://b/adapters/legal/", f"hf://acme/lora@{pinned}"]
-    result = {"commits": [commit, "", ""]}
-    assert resolved_sources(asked, result, "s3://mirror/hub/") == (
-        f"s3://mirror/hub/acme/big/{commit}/",
-        "s3://b/adapters/legal/",
-        f"s3://mirror/hub/acme/lora/{pinned}/",
-    )
-    assert resolved_sources(["s3://b/x/"], {}, "") == ("s3://b/x/",)
