@@ -14,7 +14,7 @@ from bench.rivals.checkpoint import upload
 from bench.rivals.servers import VERSITYGW, serve
 from dev.cluster import HarnessError
 from dev.cluster.objectstore import draw_account
-from dev.cluster.places import Places, places
+from dev.cluster.places import places
 from dev.cluster.programs import ensure_program
 from dev.cluster.progress import say
 
