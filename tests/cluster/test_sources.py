@@ -25,7 +25,7 @@ VOLUMES = "/api/v1/persistentvolumes"
 
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
-    with HubServer({REPO: Repository()}, HOST_IP) as server:
+    with HubServer({REPO: Repository(REPO)}, HOST_IP) as server:
         yield server
 
 

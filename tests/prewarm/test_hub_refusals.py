@@ -46,11 +46,11 @@ REFUSALS: dict[str, tuple[Any, dict[str, Any], str, str, bool]] = {
         _nothing, {"source": f"hf://{REPO}@v9"}, "WeightsEmpty", "has no revision 'v9'", False,
     ),
     "gated, no token": (
-        _gate, {}, "WeightsAccessDenied",
-        f"{REPO} is gated: an account, whose token spec.model.hub.tokenRef then has to name (key HF_TOKEN)", False,
+        _gate, {}, "WeightsGated",
+        f"{REPO} is gated: an account, whose token spec.model.hub.tokenRef then has to name,", False,
     ),
     "gated, licence not accepted": (
-        _gate, {"hub_token": "hf_other"}, "WeightsAccessDenied",
+        _gate, {"hub_token": "hf_other"}, "WeightsGated",
         "the account of the token in spec.model.hub.tokenRef must accept its licence at http://", False,
     ),
     "token is none": (

@@ -58,7 +58,7 @@ def explain_error(asked: AskedHub, error: Exception) -> FetchFailure:
     if status in _BUSY:
         return Interruption(f"the hub {asked.endpoint} is busy ({status})")
     if status == 401:
-        text = f"the token of {TOKEN_FIELD} is not valid for {asked.endpoint} (401{said}); renew HF_TOKEN"
+        text = f"the token of {TOKEN_FIELD} is not valid for {asked.endpoint} (401{said}); renew it"
         return FetchFailure(FetchReason.ACCESS_DENIED, text)
     if status == 403:
         text = f"the token of {TOKEN_FIELD} may not read {asked.source.repo} at {asked.endpoint} (403{said})"
@@ -77,15 +77,15 @@ def _explain_known(asked: AskedHub, error: Exception) -> FetchFailure | None:
         who = (
             f"the account of the token in {TOKEN_FIELD}"
             if given
-            else f"an account, whose token {TOKEN_FIELD} then has to name (key HF_TOKEN),"
+            else f"an account, whose token {TOKEN_FIELD} then has to name,"
         )
         text = f"{repo} is gated: {who} must accept its licence at {asked.endpoint}/{repo}"
-        return FetchFailure(FetchReason.ACCESS_DENIED, text)
+        return FetchFailure(FetchReason.GATED, text)
     if isinstance(error, RepositoryNotFoundError):
         hidden = (
             f"the token of {TOKEN_FIELD} may not see it"
             if given
-            else f"needs a token: {TOKEN_FIELD} names the Secret with HF_TOKEN"
+            else f"needs a token: {TOKEN_FIELD} names the Secret with it"
         )
         text = f"{asked.endpoint} has no model {repo}, or it is private and {hidden}"
         return FetchFailure(FetchReason.BUCKET_NOT_FOUND, text)
