@@ -10,20 +10,30 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number; with a bar, it must not be above it, or with `exactly` must equal it."""
+    """One measured number; a bar is the most it may be, with `at_least` the least, with `exactly` what it must be."""
 
     name: str
     value: float
     unit: str
     bar: float | None = None
     exactly: bool = False
+    at_least: bool = False
 
     @property
     def holds(self) -> bool:
         """Say whether the bar is met; a figure without one always holds."""
         if self.bar is None:
             return True
-        return self.value == self.bar if self.exactly else self.value <= self.bar
+        if self.exactly:
+            return self.value == self.bar
+        return self.value >= self.bar if self.at_least else self.value <= self.bar
+
+    @property
+    def sign(self) -> str:
+        """How the value has to compare with the bar."""
+        if self.exactly:
+            return "="
+        return "≥" if self.at_least else "≤"
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -54,8 +64,7 @@ def table(figures: Sequence[Figure]) -> str:
     for figure in figures:
         line = f"{figure.name:<{width}}  {figure.value:>10.4g} {figure.unit:<6}"
         if figure.bar is not None:
-            sign = "=" if figure.exactly else "≤"
-            line += f"  bar {sign} {figure.bar:g}: {'holds' if figure.holds else 'MISSED'}"
+            line += f"  bar {figure.sign} {figure.bar:g}: {'holds' if figure.holds else 'MISSED'}"
         lines.append(line.rstrip())
     return "\n".join(lines)
 

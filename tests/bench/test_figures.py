@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bench.frame.figures import Figure, percentile, report, spread
+from bench.frame.figures import Figure, percentile, report, spread, table
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,9 @@ def test_no_values_have_no_percentile() -> None:
         (Figure("above", 20.1, "ms", 20), False),
         (Figure("exactly", 1, "", 1, exactly=True), True),
         (Figure("too few", 0, "", 1, exactly=True), False),
+        (Figure("at the lower bar", 1, "", 1, at_least=True), True),
+        (Figure("above the lower bar", 2, "", 1, at_least=True), True),
+        (Figure("below the lower bar", 0.99, "", 1, at_least=True), False),
     ],
 )
 def test_a_bar_is_met_or_missed(figure: Figure, holds: bool) -> None:
@@ -50,6 +53,18 @@ def test_a_missed_bar_fails_only_a_check(
     assert told["benchmark"] == "wake"
     assert told["wakes"] == 2
     assert [figure.get("holds") for figure in told["figures"]] == [False, None]
+
+
+@pytest.mark.parametrize(
+    ("figure", "sign"),
+    [
+        (Figure("most", 1, "", 1), "≤"),
+        (Figure("least", 1, "", 1, at_least=True), "≥"),
+        (Figure("equal", 1, "", 1, exactly=True), "="),
+    ],
+)
+def test_the_table_says_which_way_a_bar_is_meant(figure: Figure, sign: str) -> None:
+    assert f"bar {sign} 1: holds" in table([figure])
 
 
 def test_a_check_passes_when_every_bar_is_met(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,6 @@ def test_the_minimal_example_answers_as_it_stands(
     space: Space, cluster: Cluster, tmp_path: Path
 ) -> None:
     write_checkpoint(tmp_path, megabytes=2, seed="example")
-    space.torpor.bucket.remove(SOURCE)
     space.torpor.bucket.put(tmp_path, SOURCE)
     fingerprint = checksum_objects(dict(space.torpor.bucket.read(SOURCE)))
     words = [str(cluster.kubectl), "--kubeconfig", str(cluster.kubeconfig), "apply"]

@@ -138,7 +138,7 @@ def words(cluster: Any) -> Words:
 @pytest.mark.parametrize("changes", GOOD.values(), ids=GOOD)
 def test_a_good_endpoint_is_taken_and_then_read(words: Words, changes: Changes) -> None:
     stored = words.endpoint(changes)
-    assert InferenceEndpoint.model_validate(stored).spec.model.s3_source.bucket
+    assert InferenceEndpoint.model_validate(stored).spec.model.source
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD.values(), ids=BAD)

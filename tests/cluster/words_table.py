@@ -10,6 +10,8 @@ Changes = dict[str, Any]
 _SHA = "0123456789abcdef" * 4
 _CRON = {"cron": "0 8 * * 1-5", "duration": "10h", "minReplicas": 1}
 _DRAFT = {"source": "s3://models/draft/"}
+_HUB = {"mirror": "s3://models/hub/"}
+_LORA = {"name": "legal", "source": "s3://models/legal/"}
 _OFFER = {"name": "hosted", "inputPerMillion": "0.15", "outputPerMillion": "0.60"}
 
 GOOD: dict[str, Changes] = {
@@ -29,6 +31,24 @@ GOOD: dict[str, Changes] = {
     "Hugging Face like name": {"model.name": "meta-llama/Llama-3.1-8B"},
     "aliases": {"model.aliases": ["gpt-4o", "default"]},
     "eight bits": {"model.quantization": "fp8", "model.maxLength": 8192},
+    "public bucket": {"model.s3": {"anonymous": True, "region": "eu-west-1"}},
+    "Hugging Face": {
+        "model.source": "hf://org/name@main",
+        "model.hub": {**_HUB, "endpoint": "https://hub.example.com", "tokenRef": {"name": "hf"}},
+        "model.s3": {"secretRef": {"name": "s3"}},
+    },
+    "claim": {"model.source": "pvc://claim/path/below"},
+    "claim's root": {"model.source": "pvc://claim"},
+    "adapters": {"model.adapters": [_LORA, {"name": "medical", "source": "s3://models/med/"}]},
+    "adapter from the Hub": {
+        "model.adapters": [{"name": "legal", "source": "hf://org/legal"}],
+        "model.hub": _HUB,
+    },
+    "draft": {"model.draft": {**_DRAFT, "method": "eagle3", "tokens": 5}},
+    "pinned": {"prewarm": {"pin": True, "image": False, "compileCache": "s3"}},
+    "nothing compiled is kept": {"prewarm.compileCache": "none"},
+    "cache in a claim": {"prewarm.cache": {"kind": "pvc", "claim": "weights"}},
+    "cache in the pod": {"prewarm.cache": {"kind": "ephemeral", "budget": "80Gi"}},
     "engine of its own": {
         "engine": {
             "image": "registry.example.com/vllm@sha256:" + _SHA,
@@ -88,8 +108,47 @@ BAD: dict[str, tuple[Changes, str]] = {
     "malformed claim": ({"model.source": "pvc://"}, "a claim source is pvc://claim/path"),
     "s3 for a claim": (
         {"model.source": "pvc://c/x", "model.s3": {"region": "x"}},
-        "s3 may only be set with an s3:// source",
+        "s3 may only be set with an s3:// or hf:// source",
     ),
+    "claim and parent": ({"model.source": "pvc://c/../x"}, "must not contain the parts . or .."),
+    "Hugging Face without a mirror": (
+        {"model.source": "hf://org/name"},
+        "an hf:// source needs hub.mirror",
+    ),
+    "mirror that is no bucket": (
+        {"model.source": "hf://org/name", "model.hub": {"mirror": "pvc://c/x"}},
+        "must begin with s3://",
+    ),
+    "adapter in a claim": (
+        {"model.adapters": [{"name": "legal", "source": "pvc://c/x"}]},
+        "must begin with s3:// or hf://",
+    ),
+    "adapter beside a claim": (
+        {"model.source": "pvc://c/x", "model.adapters": [_LORA]},
+        "adapters and draft need a model from s3:// or hf://",
+    ),
+    "adapter named as the model": (
+        {"model.name": "legal", "model.adapters": [_LORA]},
+        "adapters must not repeat the model's name or an alias",
+    ),
+    "adapter twice": (
+        {"model.adapters": [_LORA, _LORA]},
+        "spec.model.adapters[1]: Duplicate value",
+    ),
+    "anonymous with a key": (
+        {"model.s3": {"anonymous": True, "secretRef": {"name": "s3"}}},
+        "anonymous requests are not signed: remove secretRef or anonymous",
+    ),
+    "cache without its claim": (
+        {"prewarm.cache": {"kind": "pvc"}},
+        "claim names the PersistentVolumeClaim of kind pvc",
+    ),
+    "claim without its kind": (
+        {"prewarm.cache": {"claim": "weights"}},
+        "claim names the PersistentVolumeClaim of kind pvc",
+    ),
+    "compile cache as a flag": ({"prewarm.compileCache": True}, "compileCache: Invalid value"),
+    "compile cache elsewhere": ({"prewarm.compileCache": "disk"}, 'Unsupported value: "disk"'),
     "endpoint without scheme": (
         {"model.s3.endpoint": "s3.example.com"},
         "spec.model.s3.endpoint: Invalid value",
@@ -229,10 +288,6 @@ BAD: dict[str, tuple[Changes, str]] = {
 }
 
 NOT_YET: dict[str, Changes] = {
-    "spec.model.source: hf://": {"model.source": "hf://org/name@main"},
-    "spec.model.source: pvc://": {"model.source": "pvc://claim/path"},
-    "spec.model.adapters": {"model.adapters": [{"name": "legal", "source": "s3://models/legal/"}]},
-    "spec.model.draft": {"model.draft": _DRAFT},
     "spec.engine.kind: tensorrt-llm": {"engine.kind": "tensorrt-llm"},
     "spec.engine.kind: dynamo": {"engine.kind": "dynamo"},
     "spec.placement.capacityTimeout": {"placement.capacityTimeout": "3m"},
@@ -241,11 +296,6 @@ NOT_YET: dict[str, Changes] = {
     "spec.scaling.keepAlive.profile": {"scaling.keepAlive.profile": "balanced"},
     "spec.scaling.keepAlive.min": {"scaling.keepAlive.min": "15s"},
     "spec.scaling.keepAlive.max": {"scaling.keepAlive.max": "1h"},
-    "spec.prewarm.pin": {"prewarm.pin": False},
-    "spec.prewarm.image": {"prewarm.image": True},
-    "spec.prewarm.compileCache": {"prewarm.compileCache": True},
-    "spec.prewarm.cache.kind: pvc": {"prewarm.cache.kind": "pvc"},
-    "spec.prewarm.cache.kind: ephemeral": {"prewarm.cache.kind": "ephemeral"},
     "spec.access.direct": {"access.direct": False},
     "spec.cost": {"cost": {"compareWith": _OFFER}},
 }

@@ -19,6 +19,7 @@ from torpor.cluster.objects import Objects
 from torpor.controller.children import Children
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
+from torpor.controller.progress import ProgressPoller
 from torpor.controller.reconcile import Reconciler, Tools
 from torpor.controller.seen import Key, Seen
 from torpor.manifests.setting import Installation
@@ -67,10 +68,12 @@ class Stage:
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         port = int(self._runner.addresses[0][1])
         self.demand = DemandPoller(self.seen, self.touched.append, port)
+        self.progress = ProgressPoller(self.seen, self.touched.append, port)
         objects = Objects(self._api)
         tools = Tools(
             self.seen, self.demand, self._engines, objects, Children(self.seen, objects),
             Installation("example.com/torpor:1", "vllm/vllm-openai:v0.32.0"), "controller-1",
+            self.progress,
         )  # fmt: skip
         self.reconciler = Reconciler(tools)
         self.kube.told = self.hear
@@ -79,6 +82,7 @@ class Stage:
 
     async def close(self) -> None:
         await self.demand.close()
+        await self.progress.close()
         await self._engines.close()
         await self._runner.cleanup()
 

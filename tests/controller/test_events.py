@@ -10,7 +10,7 @@ from torpor import clock
 from torpor.api.status import EndpointStatus
 from torpor.cluster.connect import Api
 from torpor.cluster.objects import Objects
-from torpor.controller.writing import post_events
+from torpor.controller.events import post_events
 
 Json = dict[str, Any]
 EVENTS = "/api/v1/namespaces/ml/events"
@@ -116,3 +116,29 @@ async def test_a_steady_client_causes_no_write_a_request(stage: Stage) -> None:
     assert stage.kube.writes() == []
     assert due is not None
     assert 0 < due - clock.now_ms() <= 2_000  # when what has moved is written together
+
+
+def _weights(state: str, name: str = "n1", **words: Any) -> EndpointStatus:
+    node = {"name": name, "state": state} | words
+    return EndpointStatus.model_validate(
+        {"weights": {"hash": "a" * 32, "bytes": 2_000_000_000, "nodes": [node]}}
+    )
+
+
+async def test_a_download_is_told_at_its_start_its_end_and_its_failure(
+    kube: KubeApi, api: Api
+) -> None:
+    queued, fetching = _weights("Queued"), _weights("Fetching", percent=3)
+    further = _weights("Fetching", percent=50)
+    ready, failed = _weights("Ready", verified="crc64nvme"), _weights("Failed", message="disk full")
+    for before, after in [
+        (EndpointStatus(), queued), (queued, fetching), (fetching, further), (further, ready),
+        (ready, ready), (fetching, failed),
+    ]:  # fmt: skip
+        await post_events(Objects(api), ENDPOINT, before, after, "controller-1")
+    told = [a.body for a in kube.asked if a.method == "POST"]
+    assert [(e["type"], e["reason"], e["message"]) for e in told] == [
+        ("Normal", "WeightsFetching", "n1 downloads 2.00 GB of weights"),
+        ("Normal", "WeightsOnNodes", "n1 has 2.00 GB of weights, verified by crc64nvme"),
+        ("Warning", "WeightsInternal", "n1: disk full"),
+    ]

@@ -9,10 +9,12 @@ from tests.cluster_room.kubeapi import KubeApi
 from tests.controller.stage import until
 from torpor.cluster.connect import Api
 from torpor.cluster.objects import Objects
-from torpor.controller.garbage import NodeLabels
+from torpor.controller.garbage import Home, NodeLabels
 from torpor.controller.seen import Seen
+from torpor.manifests.setting import Installation
 
 Json = dict[str, Any]
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/torpor-system/leases/torpor-controller"
 USED, UNUSED = "weights.torpor.dev/used", "weights.torpor.dev/unused"
 
 
@@ -22,7 +24,21 @@ class Yard:
     def __init__(self, kube: KubeApi, api: Api) -> None:
         self.kube = kube
         self.seen = Seen("torpor-system")
-        self.labels = NodeLabels(self.seen, Objects(api))
+        install = Installation("example.com/torpor:1", "vllm:1", cache_dir="/cache")
+        home = Home("torpor-system", "torpor-controller")
+        self.labels = NodeLabels(self.seen, Objects(api), install, home)
+        kube.put(
+            LEASE,
+            {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {
+                    "name": "torpor-controller",
+                    "namespace": "torpor-system",
+                    "uid": "uid-lease",
+                },
+            },
+        )
         self.seen.endpoints[("ml", "tiny")] = {"status": {"weights": {"hash": "used"}}}
         self.seen.endpoints[("ml", "new")] = {"metadata": {}}
         kube.told = self.hear
@@ -35,7 +51,7 @@ class Yard:
 
     def labelled(self, label: str) -> list[str]:
         nodes = self.kube.objects.values()
-        return [n["metadata"]["name"] for n in nodes if label in n["metadata"]["labels"]]
+        return [n["metadata"]["name"] for n in nodes if label in n["metadata"].get("labels", ())]
 
 
 @pytest.fixture
@@ -96,3 +112,42 @@ async def test_nothing_is_swept_before_everything_was_listed(yard: Yard) -> None
     left.set()
     await until(lambda: yard.labelled(USED) == [])
     running.cancel()
+
+
+async def test_a_job_clears_the_disk_of_every_node_before_its_label_goes(yard: Yard) -> None:
+    yard.seen.endpoints[("ml", "tiny")] = {
+        "status": {"weights": {"hash": "used", "parts": ["used", "adapter"]}}
+    }
+    await yard.labels.sweep_at_once()
+    jobs = [obj for path, obj in yard.kube.objects.items() if "/jobs/" in path]
+    assert len(jobs) == 3
+    for job in jobs:
+        assert job["metadata"]["namespace"] == "torpor-system"
+        assert job["metadata"]["ownerReferences"][0]["uid"] == "uid-lease"
+        pod = job["spec"]["template"]["spec"]
+        args = pod["containers"][0]["args"]
+        assert args == ["prewarm", "collect", "--keep", "adapter", "--keep", "used"]
+        assert pod["volumes"][0]["hostPath"]["path"] == "/cache"
+    writes = [line for line in yard.kube.writes() if "/jobs" in line or "/nodes/n1" in line]
+    assert writes.index("PATCH /api/v1/nodes/n1") > 0
+
+
+async def test_a_label_stays_while_no_job_can_be_made(yard: Yard) -> None:
+    path = "/apis/batch/v1/namespaces/torpor-system/jobs"
+    yard.kube.refuse[f"POST {path}"] = (403, "no")
+    await yard.labels.sweep_at_once()
+    assert yard.labelled(UNUSED) == ["n1", "n2", "n3"]
+
+
+async def test_what_a_job_fetches_or_a_pod_runs_is_used_although_no_status_says_so_yet(
+    yard: Yard,
+) -> None:
+    notes = {"torpor.dev/weights": "unused", "torpor.dev/weights-parts": "unused"}
+    job = {"metadata": {"name": "f", "namespace": "ml", "uid": "j", "annotations": notes,
+                        "labels": {"torpor.dev/endpoint": "new"}}}  # fmt: skip
+    yard.seen.take_child("Job", job, deleted=False)
+    await yard.labels.sweep_at_once()
+    assert yard.labelled(UNUSED) == ["n1", "n2", "n3"]
+    yard.seen.take_child("Job", job, deleted=True)
+    await yard.labels.sweep_at_once()
+    assert yard.labelled(UNUSED) == []

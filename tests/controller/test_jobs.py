@@ -7,7 +7,7 @@ import pytest
 
 from tests.controller.podstates import at, stamp
 from torpor.controller.jobs import jobs_seen
-from torpor.domain.prewarming import JobKind, JobSeen, JobState
+from torpor.domain.prewarmjobs import JobKind, JobSeen, JobState
 from torpor.manifests import names
 
 Json = dict[str, Any]

@@ -65,7 +65,7 @@ def test_no_two_samples_have_the_same_labels(metrics: tuple[ControllerMetrics, S
         for sample in family.samples
         if sample.name.startswith("torpor_endpoint")
     ]
-    assert len(found) == 3 * (4 + 3)
+    assert len(found) == 3 * (4 + 3 + 4 + 2)
     assert len(set(found)) == len(found)
 
 

@@ -10,7 +10,7 @@ from torpor.controller.composing import Picture
 from torpor.controller.wanting import children_wanted, held_back
 from torpor.domain.observation import Demand, GatewayReport, PodSeen, Workload
 from torpor.domain.placement import Placement
-from torpor.domain.prewarming import JobKind, JobWanted, Weights, WeightsPlan
+from torpor.domain.prewarmjobs import JobKind, JobWanted, Weights, WeightsPlan
 from torpor.domain.scaling import LULL_MS
 from torpor.errors import Stalled
 from torpor.manifests import names

@@ -26,6 +26,7 @@ from torpor.domain.safetensors import header_end, header_fault
 
 GIB = 1024**3
 SOURCE = "s3://models/llama/"
+STORE = "https://s3:9000/models"
 MIB = 1024**2
 
 
@@ -48,8 +49,8 @@ files = st.lists(
 
 
 def test_the_hash_is_sha256_over_sorted_lines_cut_to_128_bits() -> None:
-    lines = b"a\x001\x00x\nb\x002\x00y\n"
-    found = listing_hash([file("b", 2, "y"), file("a", 1, "x")])
+    lines = b"https://s3:9000/models\na\x001\x00x\nb\x002\x00y\n"
+    found = listing_hash([file("b", 2, "y"), file("a", 1, "x")], "https://s3:9000/models")
     assert found == hashlib.sha256(lines).hexdigest()[:32]
 
 
@@ -59,7 +60,7 @@ def test_the_hash_does_not_depend_on_the_order_of_the_listing(
 ) -> None:
     shuffled = list(listing)
     random.shuffle(shuffled)
-    assert listing_hash(shuffled) == listing_hash(listing)
+    assert listing_hash(shuffled, STORE) == listing_hash(listing, STORE)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,13 @@ def test_the_hash_does_not_depend_on_the_order_of_the_listing(
     ids=["another etag", "another size", "another key"],
 )
 def test_the_hash_changes_with_every_part_of_an_entry(other: RemoteFile) -> None:
-    assert listing_hash([other]) != listing_hash([file("a", 1, "x")])
+    assert listing_hash([other], STORE) != listing_hash([file("a", 1, "x")], STORE)
+
+
+def test_the_same_listing_of_another_store_has_another_name() -> None:
+    """Else a server of one's own, that lists what another's bucket holds, could put other bytes there."""
+    listing = [file("a", 1, "x")]
+    assert listing_hash(listing, "http://own/models") != listing_hash(listing, STORE)
 
 
 def test_folder_marks_and_our_own_folder_are_no_files_of_the_model() -> None:
@@ -80,7 +87,7 @@ def test_folder_marks_and_our_own_folder_are_no_files_of_the_model() -> None:
 def test_the_parts_cover_every_byte_once_and_in_order(
     listing: list[RemoteFile], part_bytes: int
 ) -> None:
-    plan = plan_fetch(listing, None, part_bytes)
+    plan = plan_fetch(listing, None, part_bytes, STORE)
     for remote in listing:
         parts = [part for part in plan.parts if part.key == remote.key]
         assert sum(part.length for part in parts) == remote.size
@@ -91,7 +98,7 @@ def test_the_parts_cover_every_byte_once_and_in_order(
 
 def test_small_files_go_first_then_each_shard_from_front_to_back() -> None:
     listing = [file("b.safetensors", 25), file("a.safetensors", 11), file("z.json", 10)]
-    assert plan_fetch(listing, None, 10).parts == (
+    assert plan_fetch(listing, None, 10, STORE).parts == (
         Part("z.json", 0, 10),
         Part("a.safetensors", 0, 10),
         Part("a.safetensors", 10, 1),
@@ -116,7 +123,7 @@ def test_small_files_go_first_then_each_shard_from_front_to_back() -> None:
 def test_only_the_same_files_in_the_same_sizes_are_a_hit(
     on_node: dict[str, int] | None, hit: bool
 ) -> None:
-    plan = plan_fetch([file("a", 1), file("b", 2)], on_node, 10)
+    plan = plan_fetch([file("a", 1), file("b", 2)], on_node, 10, STORE)
     assert plan.hit is hit
     assert bool(plan.parts) is not hit
 

@@ -5,17 +5,16 @@ from dataclasses import replace
 import pytest
 
 from torpor.domain.observation import Fault
-from torpor.domain.prewarming import (
+from torpor.domain.prewarming import after_failed_wake, pause_ms, plan, still_wrong
+from torpor.domain.prewarmjobs import (
+    CLAIM,
     JobKind,
     JobSeen,
     JobState,
     JobWanted,
+    NodeNeeds,
     Weights,
     WeightsPlan,
-    after_failed_wake,
-    pause_ms,
-    plan,
-    still_wrong,
 )
 
 NOW = 1_800_000_000_000
@@ -50,7 +49,7 @@ def planned(
     labelled: frozenset[str] = NONE,
     now: int = NOW,
 ) -> WeightsPlan:
-    return plan(SPEC, known, jobs, nodes, labelled, now)
+    return plan(SPEC, known, jobs, NodeNeeds(nodes, labelled=labelled), now)
 
 
 def check(attempt: int) -> tuple[JobWanted, ...]:
@@ -293,3 +292,73 @@ def test_what_was_wrong_stands_while_it_is_checked_again_and_no_longer() -> None
     assert still_wrong(other, before).fault is None, "another source has not been judged yet"
     failed = planned(LISTED, FULL)
     assert still_wrong(failed, before).fault == TOO_LARGE
+
+
+CROWDED = replace(FULL, reason="WeightsCacheFull", message="others are used more", created_ms=NOW)
+
+
+def test_a_full_cache_is_no_reason_to_refuse_requests() -> None:
+    found = planned(LISTED, on("node-1", CROWDED), on("node-2", CROWDED))
+    assert found.fault is None
+    assert found.hindrance == Fault("WeightsCacheFull", "others are used more")
+    assert found.weights == LISTED
+
+
+def test_an_engine_that_waits_on_a_full_node_ends_the_pause() -> None:
+    calm = plan(SPEC, LISTED, (CROWDED,), NodeNeeds(("node-1",)), NOW + 1000)
+    assert [job.attempt for job in calm.jobs] == [1]
+    later = NodeNeeds(("node-1",), (("node-1", NOW + 500),))
+    woken = plan(SPEC, LISTED, (CROWDED,), later, NOW + 1000)
+    assert [job.attempt for job in woken.jobs] == [1, 2]
+    answered = replace(CROWDED, attempt=2, created_ms=NOW + 900)
+    assert [j.attempt for j in plan(SPEC, LISTED, (answered,), later, NOW + 1000).jobs] == [2]
+
+
+def test_a_full_cache_is_tried_more_and_more_rarely_up_to_half_an_hour() -> None:
+    tenth = replace(CROWDED, attempt=12)
+    found = plan(SPEC, LISTED, (tenth,), NodeNeeds(("node-1",)), NOW + 1_799_999)
+    assert found.look_again_ms == NOW + 1_800_000
+    assert [j.attempt for j in found.jobs] == [12]
+
+
+def test_a_node_on_which_an_engine_wakes_gets_a_job_although_none_was_chosen() -> None:
+    found = plan(SPEC, LISTED, (), NodeNeeds((), (("node-9", NOW),)), NOW)
+    assert found.jobs == fetches("node-9")
+
+
+def test_a_wake_never_waits_for_the_job_of_another_node() -> None:
+    needs = NodeNeeds(("node-1",), (("node-2", NOW),))
+    found = plan(SPEC, LISTED, (on("node-1", FETCH),), needs, NOW)
+    assert found.jobs == fetches("node-1", "node-2")
+
+
+def test_weights_that_made_room_are_told_with_the_node_they_left() -> None:
+    found = planned(LISTED, replace(FETCHED, evicted=(OTHER,)))
+    assert found.evicted == (("node-1", OTHER),)
+
+
+def test_a_claim_is_filled_once_and_stays_known_after_its_job_is_gone() -> None:
+    needs = NodeNeeds((CLAIM,))
+    first = plan(SPEC, LISTED, (), needs, NOW)
+    assert first.jobs == fetches(CLAIM)
+    done = plan(SPEC, LISTED, (on(CLAIM, FETCHED),), needs, NOW)
+    assert done.weights.claim_ready
+    later = plan(SPEC, done.weights, (), needs, NOW)
+    assert (later.jobs, later.nodes_ready) == ((), (CLAIM,))
+
+
+def test_a_pull_of_the_image_says_nothing_of_the_weights() -> None:
+    pull = JobSeen(JobKind.IMAGE, SPEC, JobState.FAILED, attempt=7, node="node-1", reason="x")
+    assert planned(LISTED, pull) == planned(LISTED)
+
+
+def test_a_node_that_left_takes_its_fetch_with_it() -> None:
+    found = planned(LISTED, on("gone", FETCH))
+    assert JobWanted(JobKind.FETCH, 1, "gone") not in found.jobs
+
+
+def test_a_claim_in_which_an_engine_finds_nothing_is_filled_again() -> None:
+    known = replace(LISTED, claim_ready=True)
+    needs = NodeNeeds((CLAIM,), ((CLAIM, NOW),))
+    found = plan(SPEC, known, (), needs, NOW)
+    assert (found.jobs, found.weights.claim_ready) == (fetches(CLAIM), False)

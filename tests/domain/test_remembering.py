@@ -12,7 +12,7 @@ from torpor.api.status import CostStatus, EndpointStatus, TokensStatus, WeightsS
 from torpor.domain.failing import Failure
 from torpor.domain.ledger import LivePod, Meter, Phases, Price, Row
 from torpor.domain.observation import Demand, GatewayReport, Tokens
-from torpor.domain.prewarming import Weights
+from torpor.domain.prewarmjobs import Weights
 from torpor.domain.remembering import (
     UNHEARD,
     epoch_ms,

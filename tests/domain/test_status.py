@@ -9,7 +9,7 @@ from torpor.api.conditions import Condition, Reason
 from torpor.domain.failing import Failure
 from torpor.domain.observation import Fault, PodSeen
 from torpor.domain.placement import GPUClassView, Placement
-from torpor.domain.prewarming import Weights, WeightsPlan
+from torpor.domain.prewarmjobs import Weights, WeightsPlan
 from torpor.domain.scaling import Decision
 from torpor.domain.status import Outcome, conditions
 

@@ -50,3 +50,11 @@ def test_different_contents_have_different_fingerprints(
 def test_a_file_that_is_not_as_long_as_announced_is_an_error() -> None:
     with pytest.raises(ValueError, match="'a' has 2 bytes, not 3"):
         checksum.checksum_files([("a", 3, [b"b", b"c"])])
+
+
+def test_a_model_with_adapters_has_a_fingerprint_of_its_own() -> None:
+    alone, other = "fp_1", "fp_2"
+    assert checksum.combine([alone]) == alone
+    both = checksum.combine([alone, other])
+    assert both not in (alone, other)
+    assert both != checksum.combine([other, alone])

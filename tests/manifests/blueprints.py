@@ -9,10 +9,10 @@ import yaml
 
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.domain.placement import GPUClassView, Placement
-from torpor.domain.prewarming import JobKind, JobWanted
+from torpor.domain.prewarmjobs import JobKind, JobWanted, Weights
 from torpor.manifests.engine import engine_template
+from torpor.manifests.prewarmjobs import Room, prewarm_job
 from torpor.manifests.setting import Installation
-from torpor.manifests.weights import prewarm_job
 from torpor.manifests.workload import deployment, first_deployment, owner_reference, service_account
 
 Json = dict[str, Any]
@@ -49,18 +49,34 @@ def endpoint(name: str = "tiny", **spec: Any) -> InferenceEndpoint:
 def template(
     of: InferenceEndpoint, placed: Placement = PLACED, weights: str = HASH, size: int = BYTES
 ) -> Json:
-    return engine_template(of, placed, weights, size, INSTALLATION)
+    return engine_template(of, placed, known(of, weights, size), INSTALLATION)
+
+
+def known(of: InferenceEndpoint, weights: str = HASH, size: int = BYTES) -> Weights:
+    """What a check of the endpoint's sources would have found."""
+    model = of.spec.model
+    more = len(model.adapters) + (model.draft is not None)
+    parts = (weights, *(f"{number:032x}" for number in range(1, more + 1)))
+    rank = 16 if model.adapters else 0
+    asked = [model.source, *([model.draft.source] if model.draft else ())]
+    asked += [adapter.source for adapter in model.adapters]
+    copied = model.hub is not None
+    found = tuple(s.replace("hf://", "s3://models/hub/") for s in asked) if copied else ()
+    return Weights(hash=weights, bytes=size, files=9, parts=parts, lora_rank=rank, sources=found)
 
 
 def objects(of: InferenceEndpoint, placed: Placement = PLACED) -> dict[str, Json]:
     made, owner = template(of, placed), owner_reference(of)
     check, fetch = JobWanted(JobKind.CHECK, 1), JobWanted(JobKind.FETCH, 2, "node-1")
+    image, found = JobWanted(JobKind.IMAGE, 1, "node-1"), known(of)
+    room = Room(("f" * 32,), 1_800_000_000, 1_700_000_000)
     return {
         "service-account": service_account(of),
         "first-deployment": first_deployment(of, made),
         "deployment": deployment(of, made),
-        "check-job": prewarm_job(of, INSTALLATION, check, "", owner),
-        "fetch-job": prewarm_job(of, INSTALLATION, fetch, HASH, owner),
+        "check-job": prewarm_job(of, INSTALLATION, check, found, owner),
+        "fetch-job": prewarm_job(of, INSTALLATION, fetch, found, owner, room),
+        "image-job": prewarm_job(of, INSTALLATION, image, found, owner),
     }
 
 

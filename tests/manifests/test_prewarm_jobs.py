@@ -6,18 +6,20 @@ from typing import Any
 import pytest
 
 from tests.manifests.blueprints import HASH, INSTALLATION, endpoint
-from torpor.domain.prewarming import JobKind, JobWanted
-from torpor.manifests.weights import prewarm_job, weights_digest
+from torpor.domain.prewarmjobs import JobKind, JobWanted, Weights
+from torpor.manifests.prewarmjobs import prewarm_job
+from torpor.manifests.weights import weights_digest
 from torpor.manifests.workload import owner_reference
 
 FETCH = JobWanted(JobKind.FETCH, 1, "node-1")
+LISTED = Weights(hash=HASH, parts=(HASH,))
 
 
 def job_name(wanted: JobWanted = FETCH, weights: str = HASH, image: str = "", **spec: Any) -> str:
     of = endpoint(**spec)
     install = replace(INSTALLATION, image=image or INSTALLATION.image)
-    found: str = prewarm_job(of, install, wanted, weights, owner_reference(of))["metadata"]["name"]
-    return found
+    made = prewarm_job(of, install, wanted, Weights(hash=weights), owner_reference(of))
+    return str(made["metadata"]["name"])
 
 
 def test_every_job_that_does_something_else_has_another_name() -> None:
@@ -30,6 +32,9 @@ def test_every_job_that_does_something_else_has_another_name() -> None:
         job_name(image="registry.example.com/torpor:2"),
         job_name(model={"source": "s3://models/other/"}),
         job_name(JobWanted(JobKind.CHECK, 1)),
+        job_name(JobWanted(JobKind.RECHECK, 1)),
+        job_name(JobWanted(JobKind.IMAGE, 1, "node-1")),
+        job_name(JobWanted(JobKind.IMAGE, 1, "node-1"), engine={"image": "other:1"}),
     ]
     assert len(set(all_names)) == len(all_names)
     assert job_name() == all_names[0]
@@ -42,8 +47,11 @@ def test_every_job_that_does_something_else_has_another_name() -> None:
         {"model": {"s3": {"endpoint": "http://s3.example.com"}}},
         {"model": {"s3": {"secretRef": {"name": "other"}}}},
         {"prewarm": {"cache": {"budget": "1Gi"}}},
+        {"model": {"adapters": [{"name": "legal", "source": "s3://models/legal/"}]}},
+        {"model": {"draft": {"source": "s3://models/draft/"}}},
+        {"model": {"source": "hf://a/b", "hub": {"mirror": "s3://models/hub/"}}},
     ],
-    ids=["source", "endpoint", "secret", "budget"],
+    ids=["source", "endpoint", "secret", "budget", "adapters", "draft", "hub"],
 )
 def test_whatever_the_weights_depend_on_starts_the_listing_over(spec: dict[str, Any]) -> None:
     assert weights_digest(endpoint(**spec)) != weights_digest(endpoint())
@@ -56,15 +64,15 @@ def test_what_the_weights_do_not_depend_on_leaves_the_listing_alone() -> None:
 
 def test_a_fetch_runs_on_its_node_and_a_check_anywhere() -> None:
     of = endpoint()
-    fetch = prewarm_job(of, INSTALLATION, FETCH, HASH, owner_reference(of))
-    check = prewarm_job(of, INSTALLATION, JobWanted(JobKind.CHECK, 1), "", owner_reference(of))
+    fetch = prewarm_job(of, INSTALLATION, FETCH, LISTED, owner_reference(of))
+    check = prewarm_job(of, INSTALLATION, JobWanted(JobKind.CHECK, 1), LISTED, owner_reference(of))
     assert "node-1" in str(fetch["spec"]["template"]["spec"]["affinity"])
     assert "affinity" not in check["spec"]["template"]["spec"]
 
 
 def test_the_ca_may_be_a_secret() -> None:
     of = endpoint(model={"s3": {"caRef": {"name": "ca", "kind": "Secret", "key": "root.pem"}}})
-    pod = prewarm_job(of, INSTALLATION, FETCH, HASH, owner_reference(of))["spec"]["template"]
+    pod = prewarm_job(of, INSTALLATION, FETCH, LISTED, owner_reference(of))["spec"]["template"]
     items = [{"key": "root.pem", "path": "ca.crt"}]
     volume = {"secretName": "ca", "items": items, "optional": True}
     assert pod["spec"]["volumes"][1] == {"name": "torpor-s3-ca", "secret": volume}
@@ -72,7 +80,7 @@ def test_the_ca_may_be_a_secret() -> None:
 
 def test_a_check_never_goes_to_a_node_that_is_not_ready() -> None:
     of = endpoint()
-    check = prewarm_job(of, INSTALLATION, JobWanted(JobKind.CHECK, 1), "", owner_reference(of))
+    check = prewarm_job(of, INSTALLATION, JobWanted(JobKind.CHECK, 1), LISTED, owner_reference(of))
     tolerated = check["spec"]["template"]["spec"]["tolerations"]
     assert all(toleration.get("key", "").endswith("/gpu") for toleration in tolerated)
 
@@ -80,7 +88,7 @@ def test_a_check_never_goes_to_a_node_that_is_not_ready() -> None:
 def test_of_the_secret_only_the_three_keys_reach_the_pod() -> None:
     of = endpoint(model={"s3": {"secretRef": {"name": "s3"}}})
     for wanted in (FETCH, JobWanted(JobKind.CHECK, 1)):
-        made = prewarm_job(of, INSTALLATION, wanted, HASH, owner_reference(of))
+        made = prewarm_job(of, INSTALLATION, wanted, LISTED, owner_reference(of))
         (container,) = made["spec"]["template"]["spec"]["containers"]
         refs = {
             e["name"]: e["valueFrom"]["secretKeyRef"] for e in container["env"] if "valueFrom" in e
@@ -98,7 +106,7 @@ def test_of_the_secret_only_the_three_keys_reach_the_pod() -> None:
 def test_without_a_secret_nothing_is_read_from_one() -> None:
     of = endpoint()
     assert "secretKeyRef" not in str(
-        prewarm_job(of, INSTALLATION, FETCH, HASH, owner_reference(of))
+        prewarm_job(of, INSTALLATION, FETCH, LISTED, owner_reference(of))
     )
 
 
@@ -112,8 +120,8 @@ def test_what_the_engine_needs_to_be_let_in_the_prewarm_pods_get_too() -> None:
     }
     bare, of = endpoint(), endpoint(template={"spec": theirs})
     for wanted in (FETCH, JobWanted(JobKind.CHECK, 1)):
-        before = prewarm_job(bare, INSTALLATION, wanted, HASH, owner_reference(bare))
-        after = prewarm_job(of, INSTALLATION, wanted, HASH, owner_reference(of))
+        before = prewarm_job(bare, INSTALLATION, wanted, LISTED, owner_reference(bare))
+        after = prewarm_job(of, INSTALLATION, wanted, LISTED, owner_reference(of))
         old, new = (job["spec"]["template"]["spec"] for job in (before, after))
         assert new["imagePullSecrets"] == theirs["imagePullSecrets"]
         assert new["priorityClassName"] == "high"

@@ -1,6 +1,7 @@
 """A real S3 server for the whole run, an empty bucket and an empty cache for each test."""
 
 import json
+import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -10,11 +11,17 @@ from typing import Any
 
 import pytest
 
+from dev.hub.repositories import Repository
+from dev.hub.server import HubServer
+from tests.prewarm.hubworld import REPO
+from tests.prewarm.nodecache import LONG_AGO, age, now
 from tests.prewarm.s3server import OWNER, Bucket, Server, make_certificates
 from torpor.prewarm.program import carry_out, parse_order
 from torpor.settings.prewarm import PrewarmSettings
 
 PART = 64 * 1024
+BUDGET = 20 * PART
+"""Of the node cache's tests: two of their checkpoints fit, three do not."""
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +80,7 @@ class Prewarm:
         assert order is not None
         status = carry_out(order, self.settings._replace(**changed))
         result: dict[str, Any] = json.loads(Path(self.settings.termination_log).read_text())
-        good = result["reason"] in ("Listed", "Ready", "Hit")
+        good = result["reason"] in ("Listed", "Ready", "Hit", "Collected")
         assert status == (0 if good else 1)
         assert good or set(result) == {"reason", "message", "retryable"}
         return result
@@ -85,11 +92,9 @@ class Prewarm:
         ]
         assert left == []
 
-    def assert_only_partial(self) -> None:
-        """Nothing that could be taken for a copy; what the next run can go on with may be there."""
-        models = self.cache / "models"
-        assert not models.exists() or list(models.iterdir()) == []
-        assert [path.name for path in (self.cache / "partial").iterdir()] != []
+    def assert_nothing_published(self) -> None:
+        """No copy that an engine could take for one."""
+        assert list(self.cache.glob("models/*")) == []
 
     def assert_holds(self, result: dict[str, Any], files: dict[str, bytes]) -> None:
         """The copy has these files, byte for byte, and nothing else but torpor's own."""
@@ -119,25 +124,70 @@ class Prewarm:
             "TORPOR_CACHE_DIR": settings.cache_dir,
             "TORPOR_TERMINATION_LOG": settings.termination_log,
             "TORPOR_PREWARM_PART_BYTES": str(settings.part_bytes),
+            "TORPOR_CACHE_BUDGET_BYTES": str(settings.budget_bytes),
+            "TORPOR_CACHE_KEEP": settings.keep,
+            "TORPOR_CACHE_KEEP_AS_OF": str(settings.keep_as_of),
+            "TORPOR_LAST_USE": str(settings.last_use),
         }
+
+
+def make_settings(folder: Path, bucket: Bucket) -> PrewarmSettings:
+    """What a pod is told that fetches `llama/`, with the cache in that folder."""
+    return PrewarmSettings(
+        source=f"s3://{bucket.name}/llama/",
+        endpoint=bucket.server.endpoint,
+        path_style=True,
+        access_key=OWNER[0],
+        secret_key=OWNER[1],
+        cache_dir=str(folder / "cache"),
+        termination_log=str(folder / "termination-log"),
+        part_bytes=PART,
+        part_attempts=3,
+    )
 
 
 @pytest.fixture
 def prewarm(tmp_path: Path, bucket: Bucket) -> Prewarm:
-    return Prewarm(
-        tmp_path,
-        PrewarmSettings(
-            source=f"s3://{bucket.name}/llama/",
-            endpoint=bucket.server.endpoint,
-            path_style=True,
-            access_key=OWNER[0],
-            secret_key=OWNER[1],
-            cache_dir=str(tmp_path / "cache"),
-            termination_log=str(tmp_path / "termination-log"),
-            part_bytes=PART,
-            part_attempts=3,
-        ),
+    return Prewarm(tmp_path, make_settings(tmp_path, bucket))
+
+
+@dataclass
+class Full:
+    """A cache that holds two old copies, `first` used before `second`, and a Job that wants a third in."""
+
+    prewarm: Prewarm
+    first: str
+    second: str
+    job: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def two_copies(
+    s3: Server, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Bucket, Path, str, str]:
+    """A bucket with three checkpoints, and a cache that holds two of them; made once, copied for each test."""
+    bucket = Bucket(s3, f"b-{uuid.uuid4().hex[:12]}")
+    s3.client().create_bucket(Bucket=bucket.name)
+    folder = tmp_path_factory.mktemp("two-copies")
+    prewarm = Prewarm(folder, make_settings(folder, bucket))
+    for prefix in ("one/", "two/", "llama/"):
+        bucket.put_checkpoint(prefix, shard_bytes=4 * PART)
+    first, second = (
+        str(prewarm.run("fetch", source=f"s3://{bucket.name}/{prefix}/")["hash"])
+        for prefix in ("one", "two")
     )
+    age(prewarm, first, LONG_AGO)
+    age(prewarm, second, LONG_AGO + 10)
+    return bucket, prewarm.cache, first, second
+
+
+@pytest.fixture
+def full(two_copies: tuple[Bucket, Path, str, str], tmp_path: Path) -> Full:
+    bucket, cache, first, second = two_copies
+    prewarm = Prewarm(tmp_path, make_settings(tmp_path, bucket))
+    shutil.copytree(cache, prewarm.cache)
+    job = {"budget_bytes": BUDGET, "keep_as_of": now(), "last_use": LONG_AGO + 20}
+    return Full(prewarm, first, second, job)
 
 
 @pytest.fixture
@@ -158,3 +208,20 @@ class Admin:
         call += ["--endpoint-url", self.server.endpoint, "create-user"]
         call += ["--access", access, "--secret", secret, "--role", "user"]
         subprocess.run(call, check=True, capture_output=True)
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    with HubServer({REPO: Repository(REPO)}) as server:
+        yield server
+    from huggingface_hub import close_session  # takes half a second to import
+
+    close_session()
+
+
+@pytest.fixture
+def hf(prewarm: Prewarm, bucket: Bucket, hub: HubServer) -> Prewarm:
+    prewarm.settings = prewarm.settings._replace(
+        source=f"hf://{REPO}", hub_endpoint=hub.url, hub_mirror=f"s3://{bucket.name}/hub/"
+    )
+    return prewarm

@@ -118,15 +118,16 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
                 proxy.asked.append(asked)
                 if proxy.before is not None:
                     proxy.before(asked)
-            answer = self.forward(asked)
+            length = int(self.headers.get("Content-Length") or 0)
+            answer = self.forward(asked, self.rfile.read(length))
             with lock:
                 if proxy.after is not None:
                     proxy.after(asked, answer)
             self.answer(answer)
 
-        do_HEAD = do_GET  # the base class's spelling
+        do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # the base class's spelling
 
-        def forward(self, asked: Asked) -> Answer:
+        def forward(self, asked: Asked, sent: bytes) -> Answer:
             link = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
             try:
                 link.putrequest(
@@ -134,7 +135,7 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
                 )
                 for name, value in asked.headers.items():
                     link.putheader(name, value)
-                link.endheaders()
+                link.endheaders(sent or None)
                 response = link.getresponse()
                 body = response.read()
                 return Answer(response.status, dict(response.headers.items()), body)

@@ -28,6 +28,24 @@ def test_an_object_has_the_url_its_store_expects(
     assert address.origin + address.object_target("config.json") == url
 
 
+@pytest.mark.parametrize(
+    ("source", "endpoint", "store"),
+    [
+        ("s3://models/llama/", "http://minio:9000", "http://minio:9000/models"),
+        ("s3://models/qwen/", "http://MINIO:9000/", "http://minio:9000/models"),
+        ("s3://other/llama/", "http://minio:9000", "http://minio:9000/other"),
+        ("s3://models/llama/", "http://minio:9001", "http://minio:9001/models"),
+        ("s3://models/llama/", "https://minio:9000", "https://minio:9000/models"),
+        ("s3://models/llama/", "http://minio:9000/tenant", "http://minio:9000/tenant/models"),
+    ],
+    ids=["plain", "another prefix", "another bucket", "another port", "another scheme", "another path"],
+)  # fmt: skip
+def test_a_store_is_an_address_and_a_bucket_whatever_the_prefix(
+    source: str, endpoint: str, store: str
+) -> None:
+    assert read_address(source, endpoint, "x", path_style=True).store == store
+
+
 def test_china_has_a_domain_of_its_own() -> None:
     address = read_address("s3://models/x", "", "cn-north-1", path_style=False)
     assert address.origin == "https://models.s3.cn-north-1.amazonaws.com.cn"
@@ -56,3 +74,17 @@ def test_a_source_that_names_no_bucket_is_refused(source: str) -> None:
 def test_an_endpoint_that_is_no_web_address_is_refused(endpoint: str) -> None:
     with pytest.raises(FetchFailure, match="is not of the form https://host"):
         read_address("s3://models/x", endpoint, "x", path_style=True)
+
+
+@pytest.mark.parametrize("region", ["auto", "garage", "", "us-east"])
+def test_a_region_that_is_not_of_aws_needs_an_endpoint(region: str) -> None:
+    with pytest.raises(FetchFailure, match=r"is none of AWS, and spec\.model\.s3\.endpoint"):
+        read_address("s3://models/x", "", region, path_style=False)
+    address = read_address("s3://models/x", "https://store.example", region, path_style=False)
+    assert address.origin == "https://models.store.example"
+
+
+@pytest.mark.parametrize("region", ["eu-central-1", "us-gov-west-1", "ap-southeast-10"])
+def test_a_region_of_aws_needs_none(region: str) -> None:
+    address = read_address("s3://models/x", "", region, path_style=False)
+    assert address.origin == f"https://models.s3.{region}.amazonaws.com"

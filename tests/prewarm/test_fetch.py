@@ -44,8 +44,9 @@ def test_a_second_fetch_finds_the_copy_and_reads_no_weights(
     prewarm: Prewarm, bucket: Bucket
 ) -> None:
     bucket.put_checkpoint("llama/")
-    first = prewarm.run("fetch")
     with FaultProxy(bucket.server.port) as proxy:
+        first = prewarm.run("fetch", endpoint=proxy.endpoint)
+        proxy.asked.clear()
         second = prewarm.run("fetch", endpoint=proxy.endpoint)
     assert second["reason"] == "Hit"
     assert second["hash"] == first["hash"]
@@ -213,15 +214,15 @@ def test_after_kill_9_the_next_run_publishes_the_right_bytes(
     with FaultProxy(bucket.server.port, before=kill) as proxy:
         pods.append(_start(prewarm, 0, endpoint=proxy.endpoint))
         pods[0].communicate(timeout=60)
-    assert pods[0].returncode == -signal.SIGKILL
-    name = prewarm.run("preflight")["hash"]
-    assert not prewarm.model(name).exists()
-    result = prewarm.run("fetch")
+        assert pods.pop().returncode == -signal.SIGKILL
+        name = prewarm.run("preflight", endpoint=proxy.endpoint)["hash"]
+        assert not prewarm.model(name).exists()
+        result = prewarm.run("fetch", endpoint=proxy.endpoint)
     assert result["reason"] == "Ready"
     prewarm.assert_holds(result, files)
 
 
-def test_sigterm_ends_it_soon_and_leaves_what_can_be_gone_on_with(prewarm: Prewarm, bucket: Bucket) -> None:
+def test_sigterm_ends_it_soon_and_the_next_run_goes_on(prewarm: Prewarm, bucket: Bucket) -> None:
     files = bucket.put_checkpoint("llama/", shard_bytes=40 * PART)
     pods: list[subprocess.Popen[str]] = []
 
@@ -235,11 +236,12 @@ def test_sigterm_ends_it_soon_and_leaves_what_can_be_gone_on_with(prewarm: Prewa
         pods.append(pod)
         begun = time.monotonic()
         result = _finish(pod, prewarm, 0)
-    assert time.monotonic() - begun < 20
-    assert (result["reason"], result["retryable"]) == ("WeightsInternal", True)
-    assert "stopped by SIGTERM" in result["message"]
-    prewarm.assert_only_partial()
-    again = prewarm.run("fetch")
+        assert time.monotonic() - begun < 20
+        assert (result["reason"], result["retryable"]) == ("WeightsInternal", True)
+        assert "stopped by SIGTERM" in result["message"]
+        prewarm.assert_nothing_published()
+        again = prewarm.run("fetch", endpoint=proxy.endpoint)
+    assert again["reason"] == "Ready"
     assert again["resumedBytes"] > 0
     prewarm.assert_holds(again, files)
 

@@ -54,12 +54,14 @@ def test_every_variable_is_read() -> None:
         "TORPOR_COMPILE_DIR": "/compile",
         "TORPOR_COMPILE_STORE": "s3",
         "TORPOR_WARM_PAGES": "true",
+        "TORPOR_ENGINE_PORT": "8001",
+        "TORPOR_CLAIM_DIR": "/claim",
     }
     assert tuple(read_prewarm_settings(environ)) == (
         *("s3://b/p/", "https://x", "eu", True, "/ca", "key", "secret", "token"),
         *("/cache", 7, "/log", 3, 4, 8192, 2, True, "[]"),
         *("https://hub", "s3://m/", "hf", "a,b", 5, 6, True, 8099),
-        *("k", "/compile", "s3", True),
+        *("k", "/compile", "s3", True, 8001, "/claim"),
     )
 
 

@@ -24,13 +24,19 @@ def test_a_good_checkpoint_is_listed_with_its_hash_and_size(
     files = bucket.put_checkpoint("llama/")
     listed = bucket.server.client().list_objects_v2(Bucket=bucket.name, Prefix="llama/")["Contents"]
     expected = listing_hash(
-        RemoteFile(entry["Key"].removeprefix("llama/"), entry["Size"], entry["ETag"].strip('"'))
-        for entry in listed
+        [
+            RemoteFile(entry["Key"].removeprefix("llama/"), entry["Size"], entry["ETag"].strip('"'))
+            for entry in listed
+        ],
+        f"{bucket.server.endpoint}/{bucket.name}",
     )
     result = prewarm.run("preflight")
     assert result == {
         "reason": "Listed",
         "hash": expected,
+        "parts": [expected],
+        "source": f"s3://{bucket.name}/llama/",
+        "sources": [f"s3://{bucket.name}/llama/"],
         "files": len(files),
         "bytes": sum(map(len, files.values())),
         "message": result["message"],

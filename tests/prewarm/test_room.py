@@ -21,7 +21,7 @@ def test_what_other_models_use_counts_against_the_budget(prewarm: Prewarm, bucke
     with FaultProxy(bucket.server.port) as proxy:
         result = prewarm.run("fetch", budget_bytes=12 * PART, endpoint=proxy.endpoint)
         assert not [asked for asked in proxy.asked if asked.method == "HEAD"]
-    assert (result["reason"], result["retryable"]) == ("WeightsTooLarge", True)
+    assert (result["reason"], result["retryable"]) == ("WeightsCacheFull", True)
     assert "but other models use 5" in result["message"]
     assert "of the node's cache budget of 768.0 KiB" in result["message"]
     assert prewarm.run("ensure", "--hash", other["hash"])["reason"] == "Hit"
@@ -54,7 +54,7 @@ def test_a_download_under_way_keeps_its_room(prewarm: Prewarm, bucket: Bucket) -
         result = prewarm.run("fetch", budget_bytes=12 * PART)
     finally:
         holder.communicate()
-    assert result["reason"] == "WeightsTooLarge"
+    assert result["reason"] == "WeightsCacheFull"
     assert (busy / "model.safetensors").stat().st_size == 8 * PART
 
 

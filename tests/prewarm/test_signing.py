@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torpor.prewarm.address import read_address
-from torpor.prewarm.signing import Signer
+from torpor.prewarm.signing import UNSIGNED_PAYLOAD, Signer
 from torpor.settings.prewarm import PrewarmSettings
 
 WHEN = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -73,8 +73,7 @@ def test_a_page_of_any_prefix_is_signed_as_the_reference_does(prefix: str) -> No
 
 
 def test_the_content_s_hash_may_be_the_caller_s() -> None:
-    given_hash = {"X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}
-    signed = Signer(SETTINGS).sign_at(WHEN, "PUT", "https://h/b/k", given_hash)
+    signed = Signer(SETTINGS).sign_at(WHEN, "PUT", "https://h/b/k", {}, UNSIGNED_PAYLOAD)
     assert [value for name, value in signed.items() if name.lower() == "x-amz-content-sha256"] == [
         "UNSIGNED-PAYLOAD"
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _SUFFIXES = {"k": 10**3, "K": 2**10, "m": 10**6, "M": 2**20}
 
 
@@ -26,7 +27,16 @@ class Arguments:
     shutdown_timeout: int = 0
     enable_prompt_tokens_details: bool = False
     enable_force_include_usage: bool = False
+    lora_modules: tuple[tuple[str, Path], ...] = ()
+    """Adapters: the name that clients ask for, and the folder."""
+    draft: Path | None = None
+    """The folder of `--speculative-config`'s model."""
     unknown: tuple[str, ...] = ()
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Every name that a request may carry, adapters last."""
+        return (*self.served_model_name, *(name for name, _ in self.lora_modules))
 
     def context_tokens(self) -> int:
         """The model's longest context: `--max-model-len`, else what its config.json declares.
@@ -63,6 +73,14 @@ def parse_count(text: str) -> int:
     return int(float(match[1]) * _SUFFIXES.get(match[2], 1))
 
 
+def parse_adapter(text: str) -> tuple[str, Path]:
+    """Read `name=path`, the older of vLLM's two forms."""
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=path")
+    return name, Path(path)
+
+
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vllm serve", allow_abbrev=False)
     parser.add_argument("model_tag", nargs="?")
@@ -77,6 +95,15 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--shutdown-timeout", type=int, default=0)
     parser.add_argument("--enable-prompt-tokens-details", action="store_true")
     parser.add_argument("--enable-force-include-usage", action="store_true")
+    parser.add_argument("--enable-lora", action="store_true")
+    parser.add_argument("--lora-modules", nargs="+", type=parse_adapter, default=[])
+    parser.add_argument("--max-lora-rank", type=int, choices=LORA_RANKS, default=16)
+    parser.add_argument("--max-loras", type=int, default=1)
+    parser.add_argument("--max-cpu-loras", type=int)
+    parser.add_argument("--speculative-config", type=json.loads)
+    parser.add_argument(
+        "--safetensors-load-strategy", choices=("lazy", "eager", "prefetch", "torchao")
+    )
     return parser
 
 
@@ -109,5 +136,7 @@ def parse(words: Sequence[str]) -> Arguments:
         shutdown_timeout=found.shutdown_timeout,
         enable_prompt_tokens_details=found.enable_prompt_tokens_details,
         enable_force_include_usage=found.enable_force_include_usage,
+        lora_modules=tuple(found.lora_modules) if found.enable_lora else (),
+        draft=Path(found.speculative_config["model"]) if found.speculative_config else None,
         unknown=tuple(unknown),
     )

@@ -6,7 +6,7 @@ whose name begins with a dot is left out (torpor's own marker lies in `.torpor/`
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 BLOCK = 4 * 1024 * 1024
@@ -50,6 +50,13 @@ def _read(path: Path) -> Iterator[bytes]:
     with path.open("rb", buffering=0) as file:
         while piece := file.read(BLOCK):
             yield piece
+
+
+def combine(fingerprints: Sequence[str]) -> str:
+    """One fingerprint for a model with its draft and adapters, in that order; a model alone keeps its own."""
+    if len(fingerprints) == 1:
+        return fingerprints[0]
+    return f"fp_{hashlib.sha256(' '.join(fingerprints).encode()).hexdigest()[:16]}"
 
 
 def list_folder(folder: Path) -> dict[str, Path]:

@@ -60,7 +60,13 @@ def load_model(arguments: Arguments, switches: Switches) -> tuple[int, str]:
         share = int(weights * ROOM / arguments.tensor_parallel_size)
         cause = errors.out_of_memory(share, switches.vram_bytes)
         raise StartFailedError(f"{cause}\n{errors.START_FAILED}")
-    return context_tokens, checksum.checksum_folder(model)
+    more = [] if arguments.draft is None else [(arguments.draft, "config.json")]
+    more += [(folder, "adapter_config.json") for _, folder in arguments.lora_modules]
+    for folder, config in more:
+        if not (folder / config).is_file():
+            raise StartFailedError(f"FileNotFoundError: '{folder}' has no {config}")
+    folders = (model, *(folder for folder, _ in more))
+    return context_tokens, checksum.combine([checksum.checksum_folder(f) for f in folders])
 
 
 def _ignore() -> None:

@@ -41,12 +41,12 @@ async def page_of_metrics(service: Service, _: Request) -> Answer:
 
 
 async def models(service: Service, _: Request) -> Answer:
-    """Every served name, all with the same root and length."""
+    """Every served name and every adapter, all with the same root and length."""
     now = int(time.time())
     return json_answer(
         {
             "object": "list",
-            "data": [_card(service, n, now) for n in service.arguments.served_model_name],
+            "data": [_card(service, n, now) for n in service.arguments.model_names],
         }
     )
 

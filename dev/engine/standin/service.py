@@ -53,8 +53,8 @@ class Service:
             detail = {"type": "model_attributes_type", "loc": "body"}
             raise errors.invalid(str(detail), "body")
         model = body.get("model")
-        if model and model not in self.arguments.served_model_name:
-            raise errors.unknown_model(str(model), self.arguments.served_model_name)
+        if model and model not in self.arguments.model_names:
+            raise errors.unknown_model(str(model), self.arguments.model_names)
         self.core.check()
         return body
 

@@ -29,6 +29,7 @@ _PLURALS = {
     "Pod": "pods",
     "Node": "nodes",
     "InferenceEndpoint": names.ENDPOINTS,
+    "Lease": "leases",
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,14 +11,16 @@ from pydantic import ValidationError
 
 from torpor.api.conditions import ConditionStatus, ConditionType, Reason
 from torpor.api.endpoint import InferenceEndpoint
-from torpor.api.status import EndpointStatus, KeepAliveStatus, WeightsNode, WeightsStatus
+from torpor.api.status import EndpointStatus, KeepAliveStatus
+from torpor.controller.arrivals import claim_of, weights_status
 from torpor.domain.failing import Failure
 from torpor.domain.figures import cost_words, display_words, placement_words, price_of
 from torpor.domain.ledger import Meter, Price
 from torpor.domain.metering import accrue, stay_on
 from torpor.domain.observation import Demand, Fault, PodSeen, Workload, combined
 from torpor.domain.placement import GPUClassView, Placement
-from torpor.domain.prewarming import WeightsPlan
+from torpor.domain.prewarmjobs import Progress, WeightsPlan
+from torpor.domain.pulling import NO_PULLS, Pulls
 from torpor.domain.remembering import epoch_ms, failure_words, meter_of, moment, tokens_counted
 from torpor.domain.scaling import Decision, ScalingView, idle_since
 from torpor.domain.status import Outcome, conditions, kept
@@ -48,6 +51,10 @@ class Picture:
     """When a prewarm Job that has not started will count as failed."""
     held_back: bool = False
     """A change of the spec waits until the endpoint is idle."""
+    pulls: Pulls = NO_PULLS
+    """Which nodes have the engine's image, and which still pull it."""
+    loading: Mapping[str, Progress] = field(default_factory=dict[str, Progress])
+    """How far engines' pods are that fetch for themselves, by node."""
 
     @property
     def fault(self) -> Fault | None:
@@ -100,6 +107,8 @@ def compose_status(
         suspended=spec.scaling.suspend,
         held_back=picture.held_back,
         deployed=picture.workload.exists,
+        loading=picture.loading,
+        claim=claim_of(endpoint),
     )
     chosen = picture.placement.gpu_class
     since = before.cost.since or endpoint.metadata.creation_timestamp or now
@@ -122,7 +131,9 @@ def compose_status(
             picture.placement, picture.pods, spec.scaling.max_replicas, endpoint.model_name, cost
         ),
         placement=placement_words(picture.placement),
-        weights=_weights_words(picture.plan),
+        weights=weights_status(
+            endpoint, picture.plan, picture.pulls, picture.loading, installation, picture.now_ms
+        ),
         wakes=count_wakes(before.wakes, picture.demand, pods, picture.now_ms),
         keep_alive=_keep_alive_words(endpoint, picture, decision),
         cost=cost,
@@ -171,29 +182,6 @@ def _metered(
         meter = replace(meter, always_on_ms=created)
     replicas = max(1, endpoint.spec.scaling.min_replicas)
     return stay_on(meter, always, picture.placement.gpus * replicas, picture.now_ms)
-
-
-def _weights_words(plan: WeightsPlan) -> WeightsStatus:
-    weights, ready = plan.weights, set(plan.nodes_ready)
-    nodes = tuple(
-        WeightsNode(
-            name=node,
-            state="Ready" if node in ready else "Fetching",
-            percent=100 if node in ready else None,
-        )
-        for node in plan.nodes_wanted
-    )
-    return WeightsStatus(
-        hash=weights.hash or None,
-        spec=weights.spec,
-        attempt=weights.attempt,
-        bytes=weights.bytes or None,
-        files=weights.files or None,
-        verified=weights.verified or None,
-        nodes=nodes,
-        nodes_ready=len(ready),
-        nodes_wanted=len(nodes),
-    )
 
 
 def _keep_alive_words(

@@ -36,6 +36,8 @@ def fault_of(pod: Json) -> Fault | None:
         *(status.get("initContainerStatuses") or ()),
         *(status.get("containerStatuses") or ()),
     ]:
+        if container.get("name") == names.COMPANION_CONTAINER:
+            continue  # it tends to caches: without it the engine works as well
         fault = _container_fault(container)
         if fault is not None:
             return fault

@@ -144,11 +144,13 @@ class Ears:
         return self._seen.endpoints.keys()
 
     def _take_node(self, obj: Json, gone: bool) -> Iterable[Key]:
-        """A node's heartbeats concern nobody; what it offers concerns every endpoint."""
+        """A node's heartbeats concern nobody; what it offers concerns every endpoint, its weights those they are of."""
         before = self._seen.nodes.get(obj["metadata"]["name"])
         _put(self._seen.nodes, obj, gone)
-        same = not gone and before is not None and _offer(before) == _offer(obj)
-        return () if same else self._seen.endpoints.keys()
+        if gone or before is None or _offer(before) != _offer(obj):
+            return self._seen.endpoints.keys()
+        changed = dict(_weights(before).items() ^ _weights(obj).items())
+        return [key for key in self._seen.endpoints if self._seen.weights_label(key) in changed]
 
     def _take_pod(self, obj: Json, gone: bool) -> Iterable[Key]:
         key = self._seen.take_pod(obj, gone, clock.now_ms())
@@ -180,11 +182,23 @@ def _put(shelf: dict[str, Json], obj: Json, gone: bool) -> None:
         shelf[obj["metadata"]["name"]] = obj
 
 
+def _labels(node: Json) -> dict[str, str]:
+    return node["metadata"].get("labels") or {}
+
+
+def _is_weights(label: str) -> bool:
+    return label.startswith(names.WEIGHTS_NODE_PREFIX)
+
+
+def _weights(node: Json) -> dict[str, str]:
+    return {k: v for k, v in _labels(node).items() if _is_weights(k)}
+
+
 def _offer(node: Json) -> Json:
     status = node.get("status") or {}
     ready = [c["status"] for c in status.get("conditions") or () if c["type"] == "Ready"]
     return {
-        "labels": node["metadata"].get("labels"),
+        "labels": {k: v for k, v in _labels(node).items() if not _is_weights(k)},
         "allocatable": status.get("allocatable"),
         "cordoned": (node.get("spec") or {}).get("unschedulable"),
         "ready": ready,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torpor.api.conditions import Reason
 from torpor.cluster.podtimes import epoch_ms as ms
 from torpor.controller.faults import is_passing, termination_message
-from torpor.domain.prewarming import JobKind, JobSeen, JobState
+from torpor.domain.prewarmjobs import JobKind, JobSeen, JobState, Progress
 from torpor.manifests import names
 
 Json = dict[str, Any]
@@ -20,16 +20,30 @@ POD_STARTED_MS = 300_000
 _STARTED = (None, ("", ""))
 
 
-def jobs_seen(jobs: Iterable[Json], pods: Iterable[Json], now_ms: int) -> tuple[JobSeen, ...]:
-    """Return the prewarm Jobs with what their pods left behind; one that does not even start has failed."""
+def jobs_seen(
+    jobs: Iterable[Json],
+    pods: Iterable[Json],
+    now_ms: int,
+    heard: Mapping[str, Progress] | None = None,
+) -> tuple[JobSeen, ...]:
+    """Return the prewarm Jobs with what their pods left behind; one that does not even start has failed.
+
+    Args:
+        jobs: The Jobs as the API server has them.
+        pods: Their pods.
+        now_ms: The instant of this pass.
+        heard: How far the pods say they are, by pod uid.
+    """
     by_job: dict[str, Json] = {}
     for pod in pods:
         for owner in pod["metadata"].get("ownerReferences") or ():
             by_job[owner["uid"]] = pod
-    return tuple(_job_seen(job, by_job.get(job["metadata"]["uid"]), now_ms) for job in jobs)
+    return tuple(
+        _job_seen(job, by_job.get(job["metadata"]["uid"]), now_ms, heard or {}) for job in jobs
+    )
 
 
-def _job_seen(job: Json, pod: Json | None, now_ms: int) -> JobSeen:
+def _job_seen(job: Json, pod: Json | None, now_ms: int, heard: Mapping[str, Progress]) -> JobSeen:
     notes = job["metadata"].get("annotations") or {}
     status = job.get("status") or {}
     ended = {c["type"]: c for c in status.get("conditions") or () if c["status"] == "True"}
@@ -38,15 +52,17 @@ def _job_seen(job: Json, pod: Json | None, now_ms: int) -> JobSeen:
     over = "Complete" in ended or "Failed" in ended  # its pod may be gone; it started all the same
     stalled_ms, why = _STARTED if over else _not_started(job, pod, container)
     stuck = _stuck(container) or (why if stalled_ms is not None and now_ms >= stalled_ms else None)
+    kind = JobKind(notes.get(names.PREWARM_KIND, JobKind.CHECK))
     state, found = JobState.RUNNING, str(left.get("hash") or notes.get(names.WEIGHTS_HASH, ""))
-    if "Complete" in ended and found:  # else it was heard of before its pod's last words; they tell
+    pulled = kind is JobKind.IMAGE and ("Complete" in ended or bool(container.get("imageID")))
+    if pulled or ("Complete" in ended and found):  # else its pod's last words are still to come
         state = JobState.SUCCEEDED
     elif "Failed" in ended or stuck:
         state = JobState.FAILED
     finished = ended.get("Complete") or ended.get("Failed") or {}
     began = ms((pod or job)["metadata"].get("creationTimestamp")) or 0
     return JobSeen(
-        kind=JobKind(notes.get(names.PREWARM_KIND, JobKind.CHECK)),
+        kind=kind,
         spec=notes.get(names.WEIGHTS_SPEC, ""),
         state=state,
         attempt=int(notes.get(names.ATTEMPT, "1")),
@@ -61,7 +77,17 @@ def _job_seen(job: Json, pod: Json | None, now_ms: int) -> JobSeen:
         message=stuck[1] if stuck else str(left.get("message") or _unsaid(finished)),
         retryable=bool(left.get("retryable", True)),
         stalls_ms=stalled_ms if state is JobState.RUNNING else None,
+        created_ms=ms(job["metadata"].get("creationTimestamp")) or 0,
+        parts=_words(left.get("parts")),
+        sources=_words(left.get("sources")),
+        lora_rank=int(left.get("loraRank") or 0),
+        evicted=_words(left.get("evicted")),
+        progress=heard.get((pod or {}).get("metadata", {}).get("uid", "")),
     )
+
+
+def _words(said: Any) -> tuple[str, ...]:
+    return tuple(str(word) for word in said) if isinstance(said, list) else ()
 
 
 def _stuck(container: Json) -> tuple[str, str] | None:
@@ -73,7 +99,7 @@ def _stuck(container: Json) -> tuple[str, str] | None:
     if why in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
         return (
             "ImagePullFailed",
-            f"torpor's own image {container.get('image')} cannot be pulled: {said or why}",
+            f"image {container.get('image')} cannot be pulled: {said or why}",
         )
     return None
 

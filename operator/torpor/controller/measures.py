@@ -14,6 +14,7 @@ from torpor.api.status import EndpointStatus
 from torpor.controller.seen import Seen
 
 _PHASES = ("starting", "busy", "idle", "terminating")
+_STATES = ("Queued", "Fetching", "Ready", "Failed")
 _LABELS = ("namespace", "model_name", "endpoint")
 
 
@@ -62,15 +63,36 @@ class _Endpoints(Collector):
         ready = GaugeMetricFamily(
             "torpor_endpoint_replicas_ready", "Ready replicas.", labels=_LABELS
         )
+        nodes = GaugeMetricFamily(
+            "torpor_endpoint_weights_nodes",
+            "Nodes that should have the weights, by how they stand there.",
+            labels=(*_LABELS, "state"),
+        )
+        arrived = GaugeMetricFamily(
+            "torpor_endpoint_weights_bytes",
+            "Bytes of the weights that lie on nodes, all nodes together.",
+            labels=_LABELS,
+        )
+        arriving = GaugeMetricFamily(
+            "torpor_endpoint_weights_bytes_per_second",
+            "Rate of the downloads under way, all nodes together.",
+            labels=_LABELS,
+        )
         for (namespace, name), obj in self._seen.endpoints.items():
             status = EndpointStatus.model_validate(obj.get("status") or {})
             cost, labels = status.cost, (namespace, status.display.model or name, name)
             for phase in _PHASES:
                 gpu.add_metric((*labels, phase), getattr(cost.gpu_ms, phase) / 1000)
             ready.add_metric(labels, status.ready_replicas)
+            stand = status.weights.nodes
+            for state in _STATES:
+                count = sum(node.state == state for node in stand)
+                nodes.add_metric((*labels, state), count)
+            arrived.add_metric(labels, sum(node.bytes or 0 for node in stand))
+            arriving.add_metric(labels, sum(node.bytes_per_second or 0 for node in stand))
             currency = cost.currency or ""
             if cost.per_hour is not None:
                 rate.add_metric((*labels, currency), float(cost.per_hour))
             if cost.spent is not None:
                 spent.add_metric((*labels, currency), float(cost.spent))
-        return (gpu, rate, spent, ready)
+        return (gpu, rate, spent, ready, nodes, arrived, arriving)

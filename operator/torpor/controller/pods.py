@@ -49,7 +49,12 @@ def pod_seen(pod: Json, before: PodTimes | None = None, gone_ms: int | None = No
         finished_ms=times.finished_ms,
         gone_ms=gone_ms,
         restarts=max(
-            (c.get("restartCount", 0) for c in status.get("containerStatuses") or ()), default=0
+            (
+                c.get("restartCount", 0)
+                for c in status.get("containerStatuses") or ()
+                if c.get("name") != names.COMPANION_CONTAINER
+            ),
+            default=0,
         ),
         fault=fault_of(pod),
         unschedulable=_unschedulable(scheduled),
@@ -92,6 +97,7 @@ def _started_ms(status: Json) -> int | None:
     return _first(
         ms((s.get("state") or {}).get("running", {}).get("startedAt"))
         for s in status.get("containerStatuses") or ()
+        if s.get("name") != names.COMPANION_CONTAINER
     )
 
 

@@ -25,10 +25,11 @@ from torpor.controller.audit import Audit
 from torpor.controller.children import Children
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
-from torpor.controller.garbage import NodeLabels
+from torpor.controller.garbage import Home, NodeLabels
 from torpor.controller.handlers import Ears
 from torpor.controller.health import State
 from torpor.controller.measures import ControllerMetrics
+from torpor.controller.progress import ProgressPoller
 from torpor.controller.reconcile import Reconciler, Tools
 from torpor.controller.seen import Seen
 from torpor.controller.workers import Workers
@@ -97,18 +98,23 @@ async def _act(
     seen, objects, engines = Seen(settings.namespace), Objects(api), Engines()
     workers = Workers(lambda key: metrics.timed(reconciler.run(key)))
     demand = DemandPoller(seen, workers.touch, settings.gateway_port)
+    progress = ProgressPoller(seen, workers.touch)
+    installation = _installation(settings)
     tools = Tools(
         seen,
         demand,
         engines,
         objects,
         Children(seen, objects),
-        _installation(settings),
+        installation,
         settings.pod_name,
+        progress,
     )
     reconciler = Reconciler(tools)
     metrics.watch(seen)
-    ears, labels = Ears(seen, workers, api), NodeLabels(seen, objects)
+    ears = Ears(seen, workers, api)
+    home = Home(settings.namespace, settings.lease_name)
+    labels = NodeLabels(seen, objects, installation, home)
     state.listed = ears.listed
     operator = kopf.OperatorSettings()
     handlers.settings(operator)
@@ -116,6 +122,7 @@ async def _act(
     jobs: dict[str, asyncio.Task[Any]] = {
         "lease": asyncio.create_task(lease.hold()),
         "demand": asyncio.create_task(demand.run()),
+        "progress": asyncio.create_task(progress.run()),
         "audit": asyncio.create_task(Audit(api, ears.shelves()).run(ears.listed)),
         "labels": asyncio.create_task(labels.run(ears.listed, ears.left)),
         "kopf": asyncio.create_task(
@@ -146,6 +153,7 @@ async def _act(
         task.cancel()
     await asyncio.gather(*jobs.values(), return_exceptions=True)
     await demand.close()
+    await progress.close()
     await engines.close()
     failed = False
     for name, task in jobs.items():
@@ -190,4 +198,5 @@ def _installation(settings: ControllerSettings) -> Installation:
         image_pull_policy=settings.image_pull_policy,
         cache_dir=settings.cache_dir,
         gateway_url=settings.gateway_url,
+        recheck_ms=round(settings.weights_recheck * 1000) or None,
     )

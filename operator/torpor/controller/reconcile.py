@@ -16,24 +16,27 @@ from torpor.api.conditions import Reason
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.status import EndpointStatus
 from torpor.cluster.objects import Conflict, Missing, Objects
-from torpor.controller import observe
+from torpor.controller import observe, provisioning
 from torpor.controller.children import Children
 from torpor.controller.composing import Picture, compose_status, invalid_status
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
-from torpor.controller.jobs import jobs_seen
+from torpor.controller.events import post_events
+from torpor.controller.labelling import label_nodes
 from torpor.controller.lastwords import explained
+from torpor.controller.progress import ProgressPoller
 from torpor.controller.seen import Key, Seen
 from torpor.controller.wanting import children_wanted, held_back
-from torpor.controller.writing import matters, patch_between, post_events
+from torpor.controller.writing import matters, moves, patch_between
 from torpor.domain import failing, prewarming
 from torpor.domain.leaving import SHORTEST_GRACE_SECONDS, with_nothing_to_finish
 from torpor.domain.observation import Fault, Workload
-from torpor.domain.placement import Placement, place
+from torpor.domain.placement import place
+from torpor.domain.prewarmjobs import JobKind, NodeNeeds
 from torpor.domain.remembering import epoch_ms, failure_of, weights_fault_of, weights_of
 from torpor.domain.scaling import Decision, decide
 from torpor.errors import Stalled
-from torpor.manifests import names
+from torpor.manifests.prewarmjobs import Room
 from torpor.manifests.setting import Installation
 from torpor.manifests.weights import weights_digest
 
@@ -61,6 +64,7 @@ class Tools:
     children: Children
     installation: Installation
     identity: str
+    progress: ProgressPoller
 
 
 class Reconciler:
@@ -92,7 +96,7 @@ class Reconciler:
             await self._scale(key, endpoint, picture, decision)
             return clock.now_ms() + 100
         decision, picture = await self._scale(key, endpoint, picture, decision)
-        await self._label_nodes(picture)
+        await label_nodes(self._t.seen, self._t.objects, picture.plan)
         for pod in with_nothing_to_finish(picture.pods, picture.demand):
             await self._t.objects.hurry_pod(key[0], pod.name, pod.uid, SHORTEST_GRACE_SECONDS)
         due = await self._write(obj, self._compose(endpoint, picture, decision))
@@ -100,6 +104,7 @@ class Reconciler:
         times = (
             decision.look_again_ms,
             picture.plan.look_again_ms,
+            picture.pulls.look_again_ms,
             picture.retry_at_ms,
             picture.stalls_ms,
             refused,
@@ -123,24 +128,21 @@ class Reconciler:
         known, digest = weights_of(endpoint.status.weights), weights_digest(endpoint)
         if failure is not None and failure != failed:
             known = prewarming.after_failed_wake(known, failure.reason)
-        jobs = jobs_seen(seen.jobs(key), seen.pods_of(key, names.COMPONENT_PREWARM), now_ms)
-        listed = prewarming.plan(digest, known, jobs, (), frozenset(), now_ms).weights
+        jobs = provisioning.seen_jobs(seen, self._t.progress, endpoint, key, now_ms)
+        listed = prewarming.plan(digest, known, jobs, NodeNeeds(), now_ms).weights
         classes, unread = observe.class_views(seen.classes.values())
         nodes = [observe.node_view(obj) for obj in seen.nodes.values()]
         placement = place(spec, classes, nodes, listed.bytes)
         placement = replace(placement, rejected=(*placement.rejected, *unread))
-        plan = prewarming.plan(
-            digest,
-            known,
-            jobs,
-            self._prewarm_nodes(endpoint, placement),
-            self._labelled(listed.hash),
-            now_ms,
-        )
+        needs = provisioning.node_needs(seen, endpoint, placement, pods, listed.hash, now_ms)
+        install = self._t.installation
+        plan = prewarming.plan(digest, known, jobs, needs, now_ms, install.recheck_ms)
         plan = prewarming.still_wrong(plan, weights_fault_of(endpoint.status.conditions))
         return Picture(
             placement=placement,
             plan=plan,
+            pulls=provisioning.pulls(seen, endpoint, plan.nodes_wanted, jobs, install, now_ms),
+            loading=provisioning.loading(pods, self._t.progress.heard),
             pods=pods,
             failure=failure,
             stalls_ms=min((j.stalls_ms for j in jobs if j.stalls_ms is not None), default=None),
@@ -155,25 +157,28 @@ class Reconciler:
     def _workload(self, key: Key) -> Workload:
         return observe.workload_of(self._t.seen.deployments.get(key))
 
-    def _prewarm_nodes(self, endpoint: InferenceEndpoint, placement: Placement) -> tuple[str, ...]:
-        wanted = endpoint.spec.prewarm.nodes
-        if wanted == "none":
-            return ()
-        return placement.nodes if wanted == "all" else placement.nodes[: int(wanted)]
-
-    def _labelled(self, weights_hash: str) -> frozenset[str]:
-        label = f"{names.WEIGHTS_NODE_PREFIX}{weights_hash}"
-        nodes = self._t.seen.nodes.items()
-        return frozenset(
-            name for name, node in nodes if label in (node["metadata"].get("labels") or {})
-        )
+    def _rooms(self, endpoint: InferenceEndpoint, picture: Picture) -> dict[str, Room]:
+        """What each fetch that is wanted may do to make room; asked for only while there is one."""
+        nodes = {job.node for job in picture.plan.jobs if job.kind is JobKind.FETCH}
+        alive = any(pod.gone_ms is None for pod in picture.pods)
+        return {
+            node: provisioning.room_on(
+                self._t.seen, endpoint, picture.placement, node, alive, picture.now_ms
+            )
+            for node in nodes
+        }
 
     async def _settle(self, key: Key, endpoint: InferenceEndpoint, picture: Picture) -> Picture:
         """Write the children; note why the API server refused one, or whose name is taken."""
         refused, held = None, False
         try:
             wanted = children_wanted(
-                endpoint, picture.plan, picture.placement, self._t.installation
+                endpoint,
+                picture.plan,
+                picture.placement,
+                self._t.installation,
+                picture.pulls.jobs,
+                self._rooms(endpoint, picture),
             )
             held = held_back(endpoint, picture, wanted)
             await self._t.children.settle(key, wanted, held)
@@ -217,11 +222,6 @@ class Reconciler:
             decision = Decision(Reason.SERVING, message, look_again_ms=now_ms + 1000)
         return decision, picture
 
-    async def _label_nodes(self, picture: Picture) -> None:
-        for node in picture.plan.newly_ready:
-            label = f"{names.WEIGHTS_NODE_PREFIX}{picture.plan.weights.hash}"
-            await self._t.objects.label_node(node, {label: "ready"})
-
     async def _write(self, obj: Json, status: EndpointStatus) -> int | None:
         """Write the status if it matters now; return when figures that only move are due.
 
@@ -229,7 +229,7 @@ class Reconciler:
             Conflict: The endpoint has changed since this pass began; the pass runs again on what it is now.
         """
         before, after = obj.get("status") or {}, status.to_dict()
-        old, awake = EndpointStatus.model_validate(before), bool(status.cost.live)
+        old, awake = EndpointStatus.model_validate(before), moves(after)
         due = (epoch_ms(old.cost.as_of) or 0) + self._pace() if awake else None
         if not matters(before, after) and (due is None or clock.now_ms() < due):
             return due
@@ -245,9 +245,5 @@ class Reconciler:
 
     def _pace(self) -> int:
         """The more endpoints are awake, the slower each one's figures move: the sum stays within the write budget."""
-        awake = sum(
-            1
-            for obj in self._t.seen.endpoints.values()
-            if (obj.get("status") or {}).get("replicas")
-        )
+        awake = sum(1 for obj in self._t.seen.endpoints.values() if moves(obj.get("status") or {}))
         return min(SLOWEST_STATUS_MS, max(STATUS_MS, awake * 1000 // WRITES_PER_SECOND))

@@ -47,9 +47,25 @@ class Seen:
         obj = self.endpoints.get(key)
         return None if obj is None else str(obj["metadata"]["resourceVersion"])
 
+    def weights_label(self, key: Key) -> str:
+        """Return the node label that stands for the endpoint's weights, as its status names them."""
+        weights = (self.endpoints.get(key, {}).get("status") or {}).get("weights") or {}
+        return f"{names.WEIGHTS_NODE_PREFIX}{weights.get('hash')}"
+
     def jobs(self, key: Key) -> list[Json]:
         """Return the endpoint's prewarm Jobs."""
         return list(self._jobs.get(key, {}).values())
+
+    def at_work(self) -> Iterator[Json]:
+        """Return the Jobs and the engines' pods that have not ended, of endpoints that exist.
+
+        What a deleted endpoint leaves behind for a moment needs nothing any more: it is on its way out itself.
+        """
+        for key in list(self.endpoints):
+            yield from self.jobs(key)
+            for pod in self.pods_of(key, names.COMPONENT_ENGINE):
+                if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+                    yield pod
 
     def pods_of(self, key: Key, component: str) -> list[Json]:
         """Return the endpoint's living pods of one component, as objects."""

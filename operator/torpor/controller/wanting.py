@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torpor.api.conditions import Reason
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.controller.children import Wanted
 from torpor.controller.composing import Picture
 from torpor.domain.placement import Placement
-from torpor.domain.prewarming import JobKind, WeightsPlan
+from torpor.domain.prewarmjobs import JobWanted, WeightsPlan
 from torpor.domain.scaling import LULL_MS, idle_since
 from torpor.errors import Stalled
 from torpor.manifests import names
 from torpor.manifests.engine import engine_template
+from torpor.manifests.prewarmjobs import Room, prewarm_job
 from torpor.manifests.setting import Installation
-from torpor.manifests.weights import prewarm_job
 from torpor.manifests.workload import (
     deployment,
     first_deployment,
@@ -23,9 +25,22 @@ from torpor.manifests.workload import (
 
 
 def children_wanted(
-    endpoint: InferenceEndpoint, plan: WeightsPlan, placement: Placement, install: Installation
+    endpoint: InferenceEndpoint,
+    plan: WeightsPlan,
+    placement: Placement,
+    install: Installation,
+    pulls: tuple[JobWanted, ...] = (),
+    rooms: Mapping[str, Room] | None = None,
 ) -> Wanted:
     """Return the children as they should be; no Deployment while weights or placement are unknown.
+
+    Args:
+        endpoint: Whose.
+        plan: What is known of the weights, and the Jobs for them.
+        placement: Where the engine runs.
+        install: Images and cache.
+        pulls: The Jobs that pull the engine's image.
+        rooms: What fetches may do to make room, by node.
 
     Raises:
         Stalled: The user's template has a form that no pod template has.
@@ -33,15 +48,13 @@ def children_wanted(
     owner, weights = owner_reference(endpoint), plan.weights
     try:
         jobs = tuple(
-            prewarm_job(
-                endpoint, install, job, weights.hash if job.kind is JobKind.FETCH else "", owner
-            )
-            for job in plan.jobs
+            prewarm_job(endpoint, install, job, weights, owner, (rooms or {}).get(job.node))
+            for job in (*plan.jobs, *pulls)
         )
         account = service_account(endpoint)
         if not weights.hash or placement.gpu_class is None:
             return Wanted(account, jobs)
-        template = engine_template(endpoint, placement, weights.hash, weights.bytes, install)
+        template = engine_template(endpoint, placement, weights, install)
         return Wanted(
             account, jobs, first_deployment(endpoint, template), deployment(endpoint, template)
         )

@@ -1,13 +1,13 @@
 """What to fetch: a bucket's listing and what is on the node already → a plan, or the reason why there is none.
 
 Two listings that hash alike hold the same bytes, so the hash is the name of the copy on the node and two
-endpoints on one checkpoint share it. The order of the parts is the order of the plan: small files first, so
-that an engine's configuration is there early, then each shard from front to back.
+endpoints on one checkpoint in one bucket share it. The order of the parts is the order of the plan: small
+files first, so that an engine's configuration is there early, then each shard from front to back.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
@@ -43,6 +43,10 @@ class FetchReason(StrEnum):
     """The bucket lives in another region than the one signed for."""
     TOO_LARGE = "WeightsTooLarge"
     """More bytes than the cache's budget or the disk holds."""
+    CACHE_FULL = "WeightsCacheFull"
+    """The cache is full of what runs, is pinned or was used more recently: others alone are in the way."""
+    GATED = "WeightsGated"
+    """A Hugging Face repository whose licence must be accepted, or that needs a token."""
     CHANGED = "WeightsChanged"
     """The objects were replaced since they were listed."""
     INTERNAL = "WeightsInternal"
@@ -65,6 +69,10 @@ class RemoteFile:
     key: str
     size: int
     etag: str
+
+
+RefuseKind = Callable[[str, Sequence[RemoteFile]], Refusal | None]
+"""Source and its files → why they are not what they should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +110,17 @@ def checkpoint_files(listing: Iterable[RemoteFile]) -> tuple[RemoteFile, ...]:
     )
 
 
-def listing_hash(files: Iterable[RemoteFile]) -> str:
-    r"""Name the content: sha256 over the sorted lines `key \0 size \0 etag \n`, first 128 bits in hex."""
+def listing_hash(files: Iterable[RemoteFile], store: str) -> str:
+    r"""Name the content: sha256 over `store \n` and the sorted lines `key \0 size \0 etag \n`, 128 bits in hex.
+
+    `store` says whose word the ETags are: address and bucket, as `Address.store` gives them. Names, sizes and
+    ETags alone are what anybody's own server can say. Without the store in the name, a tenant could list what
+    another tenant's bucket holds and put other bytes under that name, or be given the other's bytes. So a copy is
+    shared, by two endpoints or two namespaces, exactly when the credentials of each have listed the same objects
+    in the same bucket at the same address. The prefix does not matter: a bucket does not lie about its own.
+    """
     lines = sorted(f"{file.key}\0{file.size}\0{file.etag}\n".encode() for file in files)
-    return hashlib.sha256(b"".join(lines)).hexdigest()[:32]
+    return hashlib.sha256(b"".join([f"{store}\n".encode(), *lines])).hexdigest()[:32]
 
 
 def bundle_hash(hashes: Sequence[str]) -> str:
@@ -116,7 +131,7 @@ def bundle_hash(hashes: Sequence[str]) -> str:
 
 
 def plan_fetch(
-    files: Sequence[RemoteFile], on_node: dict[str, int] | None, part_bytes: int
+    files: Sequence[RemoteFile], on_node: dict[str, int] | None, part_bytes: int, store: str
 ) -> FetchPlan:
     """Cut the files into parts of at most `part_bytes`, small files first.
 
@@ -125,11 +140,12 @@ def plan_fetch(
         on_node: size by key of the complete copy that the node has under this hash, None without one. A
             copy that lacks a file, or has one of another size, is no copy: everything is moved again.
         part_bytes: most bytes of one part.
+        store: address and bucket, for the name (see `listing_hash`).
     """
     ordered = tuple(sorted(files, key=lambda file: (file.size > part_bytes, file.key)))
     hit = on_node is not None and on_node == {file.key: file.size for file in files}
     parts = () if hit else tuple(part for file in ordered for part in cut(file, part_bytes))
-    return FetchPlan(hash=listing_hash(files), files=ordered, parts=parts, hit=hit)
+    return FetchPlan(hash=listing_hash(files, store), files=ordered, parts=parts, hit=hit)
 
 
 def cut(file: RemoteFile, part_bytes: int) -> tuple[Part, ...]:
@@ -140,8 +156,13 @@ def cut(file: RemoteFile, part_bytes: int) -> tuple[Part, ...]:
     )
 
 
-def refuse_listing(source: str, files: Sequence[RemoteFile]) -> Refusal | None:
-    """Say why these files are not a checkpoint that an engine can load; None when they are."""
+def refuse_listing(
+    source: str, files: Sequence[RemoteFile], refuse_kind: RefuseKind | None = None
+) -> Refusal | None:
+    """Say why these files are not a checkpoint that an engine can load; None when they are.
+
+    `refuse_kind` judges the names of what is no checkpoint (`torpor.domain.artifacts.refuse_adapter`).
+    """
     if not files:
         return Refusal(
             FetchReason.EMPTY,
@@ -150,7 +171,7 @@ def refuse_listing(source: str, files: Sequence[RemoteFile]) -> Refusal | None:
     return (
         _refuse_amount(source, files)
         or _refuse_names(source, files)
-        or _refuse_kind(source, files)
+        or (refuse_kind or _refuse_kind)(source, files)
         or _refuse_etags(source, files)
     )
 

@@ -7,6 +7,7 @@ truncated object, a full disk) is corrected outside Kubernetes where no event te
     1 no node has the weights   all over, beginning with the check
     2 the bucket changed        all over as well: what was listed cannot be fetched any more
     3 another node has them     that node's fetch alone; what was listed stays known, and the endpoint works
+    4 the node's cache is full  that node's fetch alone, rarely; an engine that wakes there makes room
 
 A failed Job stays as the witness until the next try has ended, so that what is wrong is said all the while.
 """
@@ -14,88 +15,25 @@ A failed Job stays as the witness until the next try has ended, so that what is 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from torpor.api.conditions import Reason
 from torpor.domain.observation import Fault
+from torpor.domain.prewarmjobs import (
+    CLAIM,
+    JobKind,
+    JobSeen,
+    JobState,
+    JobWanted,
+    NodeNeeds,
+    Weights,
+    WeightsPlan,
+)
+from torpor.domain.rechecking import listed, recheck
 
 FIRST_PAUSE_MS = 5_000
 LONGEST_PAUSE_MS = 60_000
-
-
-class JobState(StrEnum):
-    """How a prewarm Job stands."""
-
-    RUNNING = "Running"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-
-
-class JobKind(StrEnum):
-    """What a prewarm Job does: list and check the source, or bring it to one node."""
-
-    CHECK = "check"
-    FETCH = "fetch"
-
-
-@dataclass(frozen=True, slots=True)
-class JobSeen:
-    """One prewarm Job and what its pod left in the termination log. Sizes in bytes, instants in epoch ms."""
-
-    kind: JobKind
-    spec: str
-    state: JobState
-    attempt: int = 1
-    node: str = ""
-    hash: str = ""
-    bytes: int = 0
-    files: int = 0
-    verified: str = ""
-    bytes_per_second: int = 0
-    finished_ms: int = 0
-    reason: str = ""
-    message: str = ""
-    retryable: bool = True
-    stalls_ms: int | None = None
-    """When it will count as failed if it has not started by then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """The last good listing of the source; empty `hash` = not known (yet, or any more)."""
-
-    spec: str = ""
-    hash: str = ""
-    bytes: int = 0
-    files: int = 0
-    verified: str = ""
-    attempt: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class JobWanted:
-    """A Job that should exist."""
-
-    kind: JobKind
-    attempt: int
-    node: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsPlan:
-    """What is known of the weights, which Jobs should exist, and when to look again without an event."""
-
-    weights: Weights
-    jobs: tuple[JobWanted, ...] = ()
-    fault: Fault | None = None
-    """Why no node can have the weights."""
-    hindrance: Fault | None = None
-    """Why one node cannot have them while another has."""
-    nodes_ready: tuple[str, ...] = ()
-    nodes_wanted: tuple[str, ...] = ()
-    newly_ready: tuple[str, ...] = ()
-    """Nodes whose fetch has just succeeded and which do not carry the label yet."""
-    look_again_ms: int | None = None
+LONGEST_FULL_PAUSE_MS = 1_800_000
+"""A cache that is full of what others use stays so for long; a wake does not wait for this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +46,9 @@ class _Fetch:
     jobs: tuple[JobWanted, ...]
 
 
-def pause_ms(attempt: int) -> int:
+def pause_ms(attempt: int, longest: int = LONGEST_PAUSE_MS) -> int:
     """Return the pause after the *attempt*-th failure in a row: 5 s, 10 s, … 60 s. A check costs no GPU."""
-    return min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS << min(attempt - 1, 10))
+    return min(longest, FIRST_PAUSE_MS << min(attempt - 1, 10))
 
 
 def after_failed_wake(known: Weights, reason: str) -> Weights:
@@ -124,9 +62,9 @@ def plan(
     spec: str,
     known: Weights,
     jobs: tuple[JobSeen, ...],
-    nodes: tuple[str, ...],
-    labelled: frozenset[str],
+    needs: NodeNeeds,
     now_ms: int,
+    recheck_ms: int | None = None,
 ) -> WeightsPlan:
     """Return the Jobs that should exist.
 
@@ -134,12 +72,15 @@ def plan(
         spec: Digest of everything that says where the weights come from; another digest starts over.
         known: The last good listing, as the status has it.
         jobs: The endpoint's prewarm Jobs as they stand.
-        nodes: The nodes that should hold the weights, in order of preference.
-        labelled: The nodes whose label says that they hold the weights named by `known.hash`.
+        needs: The nodes that should hold the weights, and those that do.
         now_ms: The instant of this pass, epoch ms.
+        recheck_ms: How long a listing is believed before the source is asked again; None = for ever.
     """
+    nodes = needs.nodes
     jobs = tuple(
-        job for job in jobs if job.spec == spec and (job.kind is JobKind.CHECK or job.node in nodes)
+        job
+        for job in jobs
+        if job.spec == spec and (job.kind is not JobKind.FETCH or job.node in nodes)
     )
     weights = _latest_attempt(known if known.spec == spec else Weights(spec=spec), jobs)
     if not weights.hash:
@@ -147,10 +88,18 @@ def plan(
         check = max(checks, key=_standing, default=None)
         if check is None or check.state is not JobState.SUCCEEDED:
             return _checking(weights, check, now_ms)
-        weights = Weights(spec, check.hash, check.bytes, check.files, check.verified, check.attempt)
-        labelled = frozenset()
+        weights = listed(spec, check, check.attempt)
+        needs = replace(needs, labelled=frozenset())
+    asked = recheck(weights, jobs, now_ms, recheck_ms)
+    if asked.weights.hash != weights.hash:
+        needs = replace(needs, labelled=frozenset())
+    weights = asked.weights
     jobs = tuple(job for job in jobs if job.attempt >= weights.attempt and _fetches(job, weights))
-    return _fetching(weights, jobs, nodes, labelled, now_ms)
+    found = _fetching(weights, jobs, needs, now_ms)
+    if asked.job is not None and found.weights.hash:
+        found = replace(found, jobs=(*found.jobs, asked.job))
+    times = (asked.look_again_ms, found.look_again_ms)
+    return replace(found, look_again_ms=min((at for at in times if at is not None), default=None))
 
 
 def still_wrong(plan: WeightsPlan, before: Fault | None) -> WeightsPlan:
@@ -169,7 +118,8 @@ def _latest_attempt(weights: Weights, jobs: tuple[JobSeen, ...]) -> Weights:
 
     Fetches of what is listed are tried again under higher numbers of their own, which do not question the listing.
     """
-    attempts = (job.attempt for job in jobs if not (weights.hash and _fetches(job, weights)))
+    counted = [job for job in jobs if job.kind in (JobKind.CHECK, JobKind.FETCH)]
+    attempts = (job.attempt for job in counted if not (weights.hash and _fetches(job, weights)))
     attempt = max(attempts, default=weights.attempt)
     return weights if attempt <= weights.attempt else Weights(spec=weights.spec, attempt=attempt)
 
@@ -188,7 +138,7 @@ def _checking(weights: Weights, check: JobSeen | None, now_ms: int) -> WeightsPl
     """Wait for the check; one that failed is the witness until its pause is over, then it is made again."""
     wanted = (JobWanted(JobKind.CHECK, weights.attempt),)
     if check is None or check.state is not JobState.FAILED:
-        return WeightsPlan(weights, wanted)
+        return WeightsPlan(weights, wanted, tries=() if check is None else (check,))
     if now_ms >= _retry_at(check):
         return replace(_checked_again(weights, check.attempt), fault=_fault(check))
     return WeightsPlan(weights, wanted, _fault(check), look_again_ms=_retry_at(check))
@@ -200,12 +150,11 @@ def _checked_again(weights: Weights, attempt: int) -> WeightsPlan:
 
 
 def _fetching(
-    weights: Weights,
-    jobs: tuple[JobSeen, ...],
-    nodes: tuple[str, ...],
-    labelled: frozenset[str],
-    now_ms: int,
+    weights: Weights, jobs: tuple[JobSeen, ...], needs: NodeNeeds, now_ms: int
 ) -> WeightsPlan:
+    nodes = needs.nodes
+    doubted = CLAIM in dict(needs.waking)  # an engine looks for them there in vain
+    labelled = needs.labelled | ({CLAIM} if weights.claim_ready and not doubted else set())
     fetches = [
         _fetch(node, [job for job in jobs if job.node == node], weights.attempt)
         for node in nodes
@@ -215,22 +164,25 @@ def _fetching(
     ready = tuple(node for node in nodes if node in labelled or node in done)
     verified = next((job.verified for job in done.values() if job.verified), weights.verified)
     so_far = WeightsPlan(
-        weights=replace(weights, verified=verified),
+        weights=replace(weights, verified=verified, claim_ready=CLAIM in ready),
         jobs=tuple(job for fetch in fetches for job in fetch.jobs),
         nodes_ready=ready,
         nodes_wanted=nodes,
         newly_ready=tuple(node for node in ready if node not in labelled),
+        evicted=tuple((node, other) for node, job in done.items() for other in job.evicted),
+        tries=tuple(fetch.latest for fetch in fetches if fetch.latest is not None),
     )
     failed = [fetch.failed for fetch in fetches if fetch.failed is not None]
     if not failed:
         return so_far
     changed = [job for job in failed if Reason.of(job.reason) is Reason.WEIGHTS_CHANGED]
+    crowded = all(_is_crowded(job) for job in failed)
     witness = max(changed or failed, key=lambda job: job.finished_ms)
-    if changed or not ready:
+    if changed or not (ready or crowded):
         so_far = _listed_again(so_far, fetches, witness, now_ms)
     else:
-        so_far = _fetched_again(so_far, fetches, now_ms)
-    if ready:
+        so_far = _fetched_again(so_far, fetches, needs, now_ms)
+    if ready or crowded:
         return replace(so_far, hindrance=_fault(witness))
     return replace(so_far, fault=_fault(witness))
 
@@ -261,17 +213,30 @@ def _listed_again(
     return _checked_again(so_far.weights, max(job.attempt for job in tries))
 
 
-def _fetched_again(so_far: WeightsPlan, fetches: list[_Fetch], now_ms: int) -> WeightsPlan:
-    """Begin again on the nodes that failed, each once its own pause is over; the others are left alone."""
+def _fetched_again(
+    so_far: WeightsPlan, fetches: list[_Fetch], needs: NodeNeeds, now_ms: int
+) -> WeightsPlan:
+    """Begin again on the nodes that failed, each once its own pause is over; the others are left alone.
+
+    An engine that waits for the weights on such a node ends the pause: what was used more recently no longer was.
+    """
+    waking = dict(needs.waking)
     over = [f.latest for f in fetches if f.latest and f.latest.state is JobState.FAILED]
-    again = [job for job in over if now_ms >= _retry_at(job)]
-    pauses = [_retry_at(job) for job in over if now_ms < _retry_at(job)]
+    due = {job.node: _retry_at(job) for job in over}
+    due |= {job.node: 0 for job in over if job.created_ms < waking.get(job.node, 0)}
+    again = [job for job in over if now_ms >= due[job.node]]
+    pauses = [at for at in due.values() if now_ms < at]
     more = tuple(JobWanted(JobKind.FETCH, job.attempt + 1, job.node) for job in again)
     return replace(so_far, jobs=so_far.jobs + more, look_again_ms=min(pauses, default=None))
 
 
+def _is_crowded(job: JobSeen) -> bool:
+    return Reason.of(job.reason) is Reason.WEIGHTS_CACHE_FULL
+
+
 def _retry_at(failed: JobSeen) -> int:
-    return failed.finished_ms + pause_ms(failed.attempt)
+    longest = LONGEST_FULL_PAUSE_MS if _is_crowded(failed) else LONGEST_PAUSE_MS
+    return failed.finished_ms + pause_ms(failed.attempt, longest)
 
 
 def _fault(failed: JobSeen) -> Fault:

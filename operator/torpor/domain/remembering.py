@@ -25,7 +25,7 @@ from torpor.domain.failing import Failure
 from torpor.domain.ledger import LivePod, Meter, Phases, Price, Row
 from torpor.domain.money import micro
 from torpor.domain.observation import Demand, Fault
-from torpor.domain.prewarming import Weights
+from torpor.domain.prewarmjobs import Weights
 
 MICRO = Decimal(1_000_000)
 UNHEARD = 8
@@ -105,6 +105,30 @@ def weights_of(words: WeightsStatus) -> Weights:
         files=words.files or 0,
         verified=words.verified or "",
         attempt=words.attempt,
+        parts=words.parts,
+        sources=words.sources,
+        lora_rank=words.lora_rank or 0,
+        listed_ms=epoch_ms(words.listed_at) or 0,
+        doubt=words.doubt or "",
+        claim_ready=bool(words.in_claim),
+    )
+
+
+def weights_words(weights: Weights) -> WeightsStatus:
+    """Return a listing as the status says it; nodes are added by who knows them."""
+    return WeightsStatus(
+        hash=weights.hash or None,
+        parts=weights.parts,
+        sources=weights.sources,
+        lora_rank=weights.lora_rank or None,
+        listed_at=moment(weights.listed_ms) if weights.listed_ms else None,
+        doubt=weights.doubt or None,
+        in_claim=weights.claim_ready or None,
+        spec=weights.spec,
+        attempt=weights.attempt,
+        bytes=weights.bytes or None,
+        files=weights.files or None,
+        verified=weights.verified or None,
     )
 
 

@@ -6,15 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from torpor.api.conditions import Condition, ConditionStatus, ConditionType, Reason
+from torpor.domain.arriving import say_progress
 from torpor.domain.failing import Failure
 from torpor.domain.observation import Fault, PodSeen
 from torpor.domain.placement import Placement
-from torpor.domain.prewarming import WeightsPlan
+from torpor.domain.prewarmjobs import JobState, Progress, WeightsPlan
 from torpor.domain.scaling import Decision
 
 _HELD_BACK = "a change of the spec waits until the endpoint is idle (scaling.rollout: whenIdle)"
@@ -34,6 +35,10 @@ class Outcome:
     held_back: bool = False
     """The Deployment's template is behind the spec on purpose: it is replaced when the endpoint is idle."""
     deployed: bool = False
+    loading: Mapping[str, Progress] = field(default_factory=dict[str, Progress])
+    """How far engines' pods are that fetch weights for themselves, by node."""
+    claim: str = ""
+    """The claim that holds the weights, where one does."""
 
 
 def conditions(
@@ -45,7 +50,7 @@ def conditions(
         (ConditionType.READY, *_ready(outcome)),
         (ConditionType.AWAKE, *_awake(outcome)),
         (ConditionType.PLACED, *_placed(outcome.placement)),
-        (ConditionType.WEIGHTS_READY, *_weights(outcome.plan)),
+        (ConditionType.WEIGHTS_READY, *_weights(outcome)),
         *_abnormal(outcome),
     ]
     return tuple(
@@ -100,8 +105,19 @@ def _awake(outcome: Outcome) -> tuple[ConditionStatus, str, str]:
             f"{names} ends; the GPU is given back when its last container has",
         )
     if serving or reason is Reason.WARMING_UP:
-        return "Unknown", reason, message
+        return "Unknown", reason, message + _arriving(outcome, serving)
     return "False", reason, message
+
+
+def _arriving(outcome: Outcome, serving: list[PodSeen]) -> str:
+    """How far the weights are that a starting pod waits for: fetched by itself, or by the Job on its node."""
+    jobs = {job.node: job.progress for job in outcome.plan.tries if job.progress is not None}
+    waiting = [pod.node for pod in serving if pod.node and pod.weights_done_ms is None]
+    for node in waiting:
+        progress = outcome.loading.get(node) or jobs.get(node)
+        if progress is not None:
+            return f"; weights {say_progress(progress)}"
+    return ""
 
 
 def _placed(placement: Placement) -> tuple[ConditionStatus, str, str]:
@@ -120,33 +136,50 @@ def _placed(placement: Placement) -> tuple[ConditionStatus, str, str]:
     return "True", Reason.PLACED_ON_CLASS, f"{placement.gpus} × {chosen.name}, {count} nodes match"
 
 
-def _weights(plan: WeightsPlan) -> tuple[ConditionStatus, str, str]:
+def _weights(outcome: Outcome) -> tuple[ConditionStatus, str, str]:
+    plan = outcome.plan
     if plan.fault is not None:
         return "False", plan.fault.reason, plan.fault.message
     if not plan.weights.hash:
         return (
             "Unknown",
             Reason.CHECKING_WEIGHTS,
-            "credentials and listing are being checked on a CPU",
+            "credentials and listing are being checked on a CPU" + _copying(plan),
         )
     ready, wanted = len(plan.nodes_ready), len(plan.nodes_wanted)
     size = f"{plan.weights.bytes / 1e9:.2f} GB in {plan.weights.files} files"
+    doubt = plan.weights.doubt
+    doubted = f"; the last check of the source failed: {doubt}" if doubt else ""
+    if not wanted and outcome.claim:
+        return "True", Reason.WEIGHTS_IN_CLAIM, f"{size}, in claim {outcome.claim}{doubted}"
     if not wanted:
-        return "True", Reason.WEIGHTS_LISTED, f"{size}; fetched when the endpoint wakes"
+        return "True", Reason.WEIGHTS_LISTED, f"{size}; fetched when the endpoint wakes{doubted}"
+    place = f"in claim {outcome.claim}" if outcome.claim else f"on {ready} of {wanted} nodes"
     if plan.hindrance is not None:
-        on = f"{size}, on {ready} of {wanted} nodes"
-        return "False", plan.hindrance.reason, f"{on}; {plan.hindrance.message}"
+        return "False", plan.hindrance.reason, f"{size}, {place}; {plan.hindrance.message}"
     if ready < wanted:
-        return (
-            "False",
-            Reason.WEIGHTS_FETCHING,
-            f"{size}, on {ready} of {wanted} nodes; the others are downloading",
-        )
-    return (
-        "True",
-        Reason.WEIGHTS_ON_NODES,
-        f"{size}, on {ready} of {wanted} nodes, verified by {plan.weights.verified or 'the node'}",
-    )
+        where = f"for claim {outcome.claim}" if outcome.claim else place
+        return "False", Reason.WEIGHTS_FETCHING, f"{size}, {where}; {_downloads(plan)}"
+    reason = Reason.WEIGHTS_IN_CLAIM if outcome.claim else Reason.WEIGHTS_ON_NODES
+    proof = plan.weights.verified or "the node"
+    return "True", reason, f"{size}, {place}, verified by {proof}{doubted}"
+
+
+def _downloads(plan: WeightsPlan) -> str:
+    """How the slowest download stands: it is the one that is waited for."""
+    running = [job.progress for job in plan.tries if job.state is JobState.RUNNING]
+    told = [progress for progress in running if progress is not None]
+    if not told:
+        return "the others are downloading"
+    slowest = min(told, key=lambda progress: progress.bytes)
+    which = "" if len(told) == 1 else f"{len(told)} downloads, the slowest "
+    return f"{which}{say_progress(slowest)}"
+
+
+def _copying(plan: WeightsPlan) -> str:
+    """How far the copy of an hf:// source into the bucket is, which is part of its check."""
+    told = next((job.progress for job in plan.tries if job.progress is not None), None)
+    return "" if told is None else f"; copying from the Hub: {say_progress(told)}"
 
 
 def _abnormal(outcome: Outcome) -> list[tuple[ConditionType, ConditionStatus, str, str]]:

@@ -1,4 +1,4 @@
-"""The engine's pod: vLLM's arguments, probes, drain and security, with the user's template merged last.
+"""The engine's pod: probes, drain, security, its init container and its companion, the user's template merged last.
 
 Facts this relies on were measured on real vLLM 0.32 (dev/vllm/README.md): the port is refused until the model is
 loaded, `/health` answers 503 only when the engine died, and on SIGTERM `--shutdown-timeout` lets streams finish while
@@ -12,12 +12,28 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
-from torpor.api.endpoint import InferenceEndpoint
+from torpor.api.endpoint import CompileCache, InferenceEndpoint
 from torpor.domain.placement import Placement
+from torpor.domain.prewarmjobs import Weights
 from torpor.manifests import names
+from torpor.manifests.cachevolumes import (
+    CACHE_VOLUME,
+    CLAIM_VOLUME,
+    compile_mount,
+    engine_mounts,
+)
+from torpor.manifests.compilecache import (
+    COMPILE_DIR,
+    COMPILE_VOLUME,
+    compile_env,
+    compile_key,
+    compile_settings,
+)
 from torpor.manifests.merge import merge
+from torpor.manifests.prewarmjobs import engine_image
 from torpor.manifests.setting import Installation
-from torpor.manifests.weights import prewarm_container, weights_dir, weights_volumes
+from torpor.manifests.vllm import engine_args, warms_pages
+from torpor.manifests.weights import prewarm_container, prewarm_volumes
 
 Json = dict[str, Any]
 
@@ -34,8 +50,7 @@ LOAD_BYTES_PER_SECOND = 100_000_000
 def engine_template(
     endpoint: InferenceEndpoint,
     placement: Placement,
-    weights_hash: str,
-    weights_bytes: int,
+    weights: Weights,
     installation: Installation,
 ) -> Json:
     """Return the pod template of the engine, its own hash among its labels.
@@ -51,13 +66,13 @@ def engine_template(
         names.GPU_COUNT_LABEL: str(placement.gpus),
         names.ENDPOINT_UID_LABEL: endpoint.metadata.uid,
     }
-    ensure = prewarm_container(
-        endpoint, installation, names.WEIGHTS_CONTAINER, ["ensure", "--hash", weights_hash]
-    )
     notes = {
-        names.WEIGHTS_HASH: weights_hash,
+        names.WEIGHTS_HASH: weights.hash,
+        names.WEIGHTS_PARTS: " ".join(weights.all_parts),
         names.SERVED_NAMES: " ".join(endpoint.served_names),
     }
+    engine = _engine(endpoint, placement, weights, installation)
+    helpers = _Helpers(endpoint, placement, weights, installation, engine)
     own: Json = {
         "metadata": {"labels": labels, "annotations": notes},
         "spec": {
@@ -72,12 +87,13 @@ def engine_template(
                 {"key": chosen.resource, "operator": "Exists", "effect": "NoSchedule"},
                 *chosen.tolerations,
             ],
-            "affinity": _near_weights(weights_hash),
-            "initContainers": [ensure],
-            "containers": [_engine(endpoint, placement, weights_hash, weights_bytes, installation)],
+            "affinity": _near_weights(weights.hash),
+            "initContainers": [helpers.ensure()],
+            "containers": [engine, helpers.companion()],
             "volumes": [
-                *weights_volumes(endpoint, installation),
+                *prewarm_volumes(endpoint, installation),
                 {"name": "shm", "emptyDir": {"medium": "Memory"}},
+                {"name": COMPILE_VOLUME, "emptyDir": {}},
             ],
         },
     }
@@ -94,40 +110,105 @@ def template_hash(template: Json) -> str:
     return names.digest(json.dumps(template, sort_keys=True), length=10)
 
 
-def engine_args(endpoint: InferenceEndpoint, gpus: int, model_dir: str) -> list[str]:
-    """Return the arguments of `vllm serve`; the user's own come last."""
-    model = endpoint.spec.model
-    args = [model_dir, "--served-model-name", *endpoint.served_names]
-    args += ["--host", "0.0.0.0", "--port", str(names.ENGINE_PORT)]
-    args += ["--shutdown-timeout", str(SHUTDOWN_SECONDS)]
-    if model.max_length is not None:
-        args += ["--max-model-len", str(model.max_length)]
-    if model.quantization is not None:
-        args += ["--quantization", model.quantization]
-    if gpus > 1:
-        args += ["--tensor-parallel-size", str(gpus)]
-    return [*args, *endpoint.spec.engine.args]
+class _Helpers:
+    """The containers beside the engine: one that finds or fetches the weights first, one that tends to the caches."""
+
+    def __init__(
+        self,
+        endpoint: InferenceEndpoint,
+        placement: Placement,
+        weights: Weights,
+        installation: Installation,
+        engine: Json,
+    ) -> None:
+        self._endpoint = endpoint
+        self._installation = installation
+        self._weights = weights
+        self._hashes = [word for part in weights.all_parts for word in ("--hash", part)]
+        self._compiling = self._compile_settings(placement, engine)
+
+    def ensure(self) -> Json:
+        """The init container: milliseconds if the node has the weights, a download if not."""
+        made = self._container(names.WEIGHTS_CONTAINER, "ensure")
+        if self._compiling:
+            made["volumeMounts"].append(compile_mount(self._endpoint, self._installation))
+        return made
+
+    def companion(self) -> Json:
+        """Beside the engine: reads the weights into the page cache while it starts, and keeps what it compiled.
+
+        It shares a process namespace with the engine, which may run anybody's model code. So it sees no more than the
+        engine does, the compiled code of its namespace apart, and no credentials but to store that in the bucket.
+        """
+        made = self._container(names.COMPANION_CONTAINER, "accompany")
+        made["volumeMounts"] = [
+            mount
+            for mount in made["volumeMounts"]
+            if mount["name"] not in (CACHE_VOLUME, CLAIM_VOLUME)
+        ]
+        made["volumeMounts"] += engine_mounts(
+            self._endpoint, self._installation, self._weights.all_parts
+        )
+        if self._compiling:
+            made["volumeMounts"].append(compile_mount(self._endpoint, self._installation))
+        made["resources"] = {"requests": {"cpu": "10m", "memory": "32Mi"}}
+        if warms_pages(self._endpoint):
+            made["env"].append({"name": "TORPOR_WARM_PAGES", "value": "true"})
+        return made
+
+    def _container(self, name: str, mode: str) -> Json:
+        stores = self._endpoint.spec.prewarm.compile_cache is CompileCache.S3
+        made = prewarm_container(
+            self._endpoint,
+            self._installation,
+            name,
+            [mode, *self._hashes],
+            self._weights,
+            credentials=mode == "ensure" or stores,
+        )
+        made["env"] += self._compiling
+        if self._compiling:
+            made["volumeMounts"].append({"name": COMPILE_VOLUME, "mountPath": COMPILE_DIR})
+        return made
+
+    def _compile_settings(self, placement: Placement, engine: Json) -> list[Json]:
+        kept = self._endpoint.spec.prewarm.compile_cache
+        if kept is CompileCache.NONE or placement.gpu_class is None:
+            return []
+        key = compile_key(
+            namespace=self._endpoint.metadata.namespace or "",
+            image=engine["image"],
+            gpu_class=placement.gpu_class.name,
+            gpus=placement.gpus,
+            args=engine["args"],
+            env=engine["env"],
+            weights_hash=self._weights.hash,
+        )
+        return compile_settings(key, "s3" if kept is CompileCache.S3 else "")
 
 
 def _engine(
-    endpoint: InferenceEndpoint,
-    placement: Placement,
-    weights_hash: str,
-    weights_bytes: int,
-    installation: Installation,
+    endpoint: InferenceEndpoint, placement: Placement, weights: Weights, installation: Installation
 ) -> Json:
     assert placement.gpu_class is not None
-    model_dir = weights_dir(installation, weights_hash)
-    own_env = [
+    own_env: list[Json] = [
         {"name": "HF_HUB_OFFLINE", "value": "1"},
         {"name": "VLLM_NO_USAGE_STATS", "value": "1"},
     ]
+    mounts = [
+        *engine_mounts(endpoint, installation, weights.all_parts),
+        {"name": "shm", "mountPath": "/dev/shm"},
+    ]
+    if endpoint.spec.prewarm.compile_cache is not CompileCache.NONE:
+        own_env += compile_env()
+        mounts.append({"name": COMPILE_VOLUME, "mountPath": COMPILE_DIR})
     devices = {placement.gpu_class.resource: str(placement.gpus)}
+    slowest = weights.bytes // LOAD_BYTES_PER_SECOND
     return {
         "name": names.ENGINE_CONTAINER,
-        "image": endpoint.spec.engine.image or installation.engine_image,
+        "image": engine_image(endpoint, installation),
         "imagePullPolicy": installation.image_pull_policy,
-        "args": engine_args(endpoint, placement.gpus, model_dir),
+        "args": engine_args(endpoint, placement.gpus, weights, installation, SHUTDOWN_SECONDS),
         "env": merge(
             {"env": own_env}, {"env": [env.to_dict() for env in endpoint.spec.engine.env]}
         )["env"],
@@ -135,23 +216,13 @@ def _engine(
             {"name": names.ENGINE_PORT_NAME, "containerPort": names.ENGINE_PORT, "protocol": "TCP"}
         ],
         "resources": {"limits": devices, "requests": devices},
-        "startupProbe": _probe(
-            period=1, failures=START_SECONDS + weights_bytes // LOAD_BYTES_PER_SECOND
-        ),
+        "startupProbe": _probe(period=1, failures=START_SECONDS + slowest),
         "readinessProbe": _probe(period=5, failures=2),
         "livenessProbe": _probe(period=10, failures=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "volumeMounts": [
-            {
-                "name": "torpor-weights",
-                "mountPath": model_dir,
-                "subPath": f"models/{weights_hash}",  # this endpoint's weights, not everybody's
-                "readOnly": True,
-            },
-            {"name": "shm", "mountPath": "/dev/shm"},
-        ],
+        "volumeMounts": mounts,
     }
 
 
@@ -166,6 +237,7 @@ def _probe(period: int, failures: int) -> Json:
 
 def _near_weights(weights_hash: str) -> Json:
     """Prefer nodes that have the weights; a cold node is still better than no node."""
-    has = {"key": f"{names.WEIGHTS_NODE_PREFIX}{weights_hash}", "operator": "Exists"}
+    key = f"{names.WEIGHTS_NODE_PREFIX}{weights_hash}"
+    has = {"key": key, "operator": "In", "values": [names.WEIGHTS_READY]}
     preferred = {"weight": 100, "preference": {"matchExpressions": [has]}}
     return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preferred]}}

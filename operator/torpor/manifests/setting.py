@@ -18,3 +18,5 @@ class Installation:
     """Directory on every node, mounted at the same path in every pod."""
     gateway_url: str = ""
     """Base URL of the OpenAI API inside the cluster, shown in `status.url`."""
+    recheck_ms: int | None = None
+    """How long a listing of a source is believed before it is checked again; None = for ever."""

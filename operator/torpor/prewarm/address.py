@@ -10,6 +10,8 @@ from torpor.prewarm.failure import FetchFailure
 
 _HOST_LABEL_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
+_AWS_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
+
 
 class Address(NamedTuple):
     """A prefix in a bucket, and how its store is spoken to."""
@@ -37,15 +39,30 @@ class Address(NamedTuple):
         default = {"http": 80, "https": 443}[self.scheme]
         return f"{self.scheme}://{host}" + ("" if self.port == default else f":{self.port}")
 
+    @property
+    def store(self) -> str:
+        """Which bucket at which address, without the prefix, as requests name it: part of a copy's name.
+
+        `https://bucket.host` or `https://host/path/bucket`. The path in front of the keys belongs to it: one
+        gateway may lead to several people's stores by path.
+        """
+        return self.origin + self.root
+
     def object_target(self, key: str) -> str:
         """Request target of one object; `key` is relative to the prefix."""
         return f"{self.root}/{quote(self.prefix + key, safe='/-_.~')}"
 
-    def list_target(self, continuation: str | None) -> str:
-        """Request target of one page of the listing."""
+    def list_target(self, continuation: str | None, after: str = "") -> str:
+        """Request target of one page of the listing.
+
+        `after` is the last key known, for stores that give no token: those that know the first version of
+        the request only look at `marker`, the others at `start-after`.
+        """
         query = {"list-type": "2", "prefix": self.prefix, "encoding-type": "url"}
-        if continuation is not None:
+        if continuation:
             query["continuation-token"] = continuation
+        elif after:
+            query |= {"start-after": after, "marker": after}
         return (
             f"{self.root or '/'}?{urlencode(sorted(query.items()), quote_via=quote, safe='-_.~')}"
         )
@@ -87,6 +104,11 @@ def _split_source(source: str) -> tuple[str, str]:
 
 
 def _aws_endpoint(region: str) -> str:
+    if not _AWS_REGION.fullmatch(region):
+        raise FetchFailure(
+            FetchReason.UNREACHABLE,
+            f"the region {region!r} is none of AWS, and spec.model.s3.endpoint does not say where the store is",
+        )
     return f"https://s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
 
 

@@ -1,6 +1,7 @@
 """What a store's refusal means: HTTP status and S3 error code → one sentence that says who must change what."""
 
 import http.client
+import re
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -16,9 +17,7 @@ MOST_ERROR_BYTES = 64 * 1024
 _BUSY_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _SLOWER_STATUS = frozenset({429, 503})
 _SKEW_CODES = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
-_TOKEN_CODES = frozenset(
-    {"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "ExpiredTokenException"}
-)
+_EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _BUCKET_CODES = frozenset({"NoSuchBucket", "InvalidBucketName"})
 _REGION_CODES = frozenset(
     {
@@ -26,8 +25,11 @@ _REGION_CODES = frozenset(
         "TemporaryRedirect",
         "IllegalLocationConstraintException",
         "IncorrectEndpoint",
+        "InvalidRegionName",
     }
 )
+_RIGHTS = {"list": "s3:ListBucket", "read": "s3:GetObject", "write": "s3:PutObject"}
+_SCOPE = re.compile(r"\b\d{8}/([\w-]+)/s3/aws4_request")
 
 
 class Asked(NamedTuple):
@@ -38,6 +40,8 @@ class Asked(NamedTuple):
     region: str
     key: str | None
     """Object relative to the prefix; None when the prefix was listed."""
+    act: str = "read"
+    """`list`, `read` or `write`: which right is missing when the store forbids it."""
 
     @property
     def thing(self) -> str:
@@ -79,10 +83,10 @@ def _explain_credentials(asked: Asked, refused: _Refused) -> FetchFailure | None
         text = f"{store} does not know the access key {key} (InvalidAccessKeyId)"
     elif refused.code == "SignatureDoesNotMatch":
         text = f"the secret key does not belong to the access key {key} of {store} (SignatureDoesNotMatch)"
-    elif refused.code in _TOKEN_CODES:
-        text = (
-            f"{store} does not accept the session token: it is invalid or expired ({refused.code})"
-        )
+    elif refused.code in _EXPIRED_CODES:
+        text = f"the session token for {store} has expired ({refused.code}): AWS_SESSION_TOKEN must be renewed"
+    elif refused.code == "InvalidToken":
+        text = f"{store} does not know the session token that came with the access key {key} (InvalidToken)"
     elif refused.code in _SKEW_CODES:
         text = f"the node's clock is wrong for {store} ({refused.code}{_skew(refused.date)})"
     else:
@@ -101,17 +105,19 @@ def _skew(date: str) -> str:
 
 def _explain_region(asked: Asked, refused: _Refused) -> FetchFailure | None:
     """A redirect, or a complaint about the region that was signed for; a body need not be there (HEAD)."""
-    malformed = (
-        refused.code == "AuthorizationHeaderMalformed" and "region" in refused.message.lower()
-    )
+    complaint = refused.message.lower()
+    malformed = refused.code == "AuthorizationHeaderMalformed" and "region" in complaint
+    scope = _SCOPE.search(complaint) if "scope" in complaint else None
     elsewhere = refused.status in (301, 307, 400) and refused.region not in ("", asked.region)
-    if not (refused.code in _REGION_CODES or malformed or elsewhere):
+    if not (refused.code in _REGION_CODES or malformed or scope or elsewhere):
         return None
     where = (
         f"it lives in {refused.region!r}"
         if refused.region
         else refused.message or "no region was named"
     )
+    if scope and not refused.region:
+        where += " (a store of your own has the region of its own configuration, often 'garage')"
     return FetchFailure(
         FetchReason.WRONG_REGION,
         f"the bucket {asked.address.bucket} is not in the region {asked.region!r} of {asked.address.endpoint}: "
@@ -135,11 +141,18 @@ def _explain_absence(asked: Asked, refused: _Refused) -> FetchFailure | None:
 def _explain_rest(asked: Asked, refused: _Refused) -> FetchFailure:
     detail = " ".join(filter(None, (str(refused.status), refused.code)))
     if refused.status in (401, 403):
-        act, right = ("list", "s3:ListBucket") if asked.key is None else ("read", "s3:GetObject")
-        return FetchFailure(
-            FetchReason.ACCESS_DENIED,
-            f"the access key {asked.access_key[:4]}… may not {act} {asked.thing}: it needs {right} ({detail})",
-        )
+        right = _RIGHTS[asked.act]
+        if not asked.access_key:
+            text = (
+                f"the bucket {asked.address.bucket} is not public: without credentials nobody may {asked.act} "
+                f"{asked.thing} ({detail}); name a Secret in spec.model.s3.secretRef or allow {right} to everybody"
+            )
+        else:
+            text = (
+                f"the access key {asked.access_key[:4]}… may not {asked.act} {asked.thing}: "
+                f"it needs {right} ({detail})"
+            )
+        return FetchFailure(FetchReason.ACCESS_DENIED, text)
     if not refused.code:
         return FetchFailure(
             FetchReason.UNREACHABLE,

@@ -33,6 +33,7 @@ class Body:
         self._response = response
         self._wanted = wanted
         self._filled = 0
+        self._drained = False
         self._chunked = response.length is None
         self._link = None if self._chunked else link
         if isinstance(self._link, socket.socket) and not isinstance(self._link, ssl.SSLSocket):
@@ -76,10 +77,11 @@ class Body:
 
     def _drain(self, view: memoryview) -> int:
         """Take what the reader of the head had read too much; only it may read until its buffer is empty."""
-        if self._filled:
+        if self._drained:
             return 0
         ahead = len(self._response.fp.peek(1)[: len(view)])
         self._response.fp.readinto(view[:ahead])
+        self._drained = ahead < len(view)
         self._filled += ahead
         return ahead
 

@@ -18,6 +18,9 @@ CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 30.0
 """Longest time without a byte in the middle of an answer."""
 
+Body = bytes | memoryview | None
+"""What is sent with a request; None where the method has no body."""
+
 
 class Interruption(FetchFailure):
     """The connection or the store failed in a way that usually passes: the same request may be sent again."""
@@ -40,9 +43,9 @@ class Connection:
         self._link: http.client.HTTPConnection | None = None
 
     def request(
-        self, method: str, target: str, headers: dict[str, str]
+        self, method: str, target: str, headers: dict[str, str], body: Body = None
     ) -> http.client.HTTPResponse:
-        """Send a request without a body and return the answer's head; the caller reads its body to the end.
+        """Send a request and return the answer's head; the caller reads its body to the end.
 
         A store may close a connection that was idle: such a request is sent once more on a fresh one.
 
@@ -52,11 +55,11 @@ class Connection:
         """
         reused = self._link is not None
         try:
-            return self._send(method, target, headers)
+            return self._send(method, target, headers, body)
         except Interruption:
             if not reused:
                 raise
-            return self._send(method, target, headers)
+            return self._send(method, target, headers, body)
 
     def close(self) -> None:
         """Drop the connection; the next request opens another."""
@@ -80,10 +83,12 @@ class Connection:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(link, socket.SHUT_RDWR)
 
-    def _send(self, method: str, target: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    def _send(
+        self, method: str, target: str, headers: dict[str, str], body: Body
+    ) -> http.client.HTTPResponse:
         link = self._link if self._link is not None and self.socket is not None else self._open()
         try:
-            link.request(method, target, headers=headers)
+            link.request(method, target, body=body, headers=headers)
             return link.getresponse()
         except (OSError, http.client.HTTPException) as error:
             self.close()

@@ -20,8 +20,20 @@ class Proof(NamedTuple):
     """Uploaded in one piece and not encrypted with KMS: then, and only then, the ETag is the MD5."""
 
 
-def parse_listing(address: Address, body: bytes) -> tuple[list[RemoteFile], str | None]:
-    """Read one page: its objects with keys relative to the prefix, and the token of the next page."""
+class After(NamedTuple):
+    """Where the next page of a listing begins."""
+
+    token: str
+    """What the store gave for that; empty if it gave nothing."""
+    key: str
+    """The last whole key of this page, for stores that give no token."""
+
+
+def parse_listing(address: Address, body: bytes) -> tuple[list[RemoteFile], After | None]:
+    """Read one page: its objects with keys relative to the prefix, and where the next page begins.
+
+    Keys are decoded only if the answer says that they are encoded; ETags may come with quotes or without.
+    """
     not_s3 = FetchFailure(
         FetchReason.UNREACHABLE,
         f"{address.endpoint} answered something that is not an S3 listing: is the endpoint right?",
@@ -41,13 +53,14 @@ def parse_listing(address: Address, body: bytes) -> tuple[list[RemoteFile], str 
         size, etag = entry.findtext(f"{name}Size") or "", entry.findtext(f"{name}ETag") or ""
         if not size.isdigit() or not key.startswith(address.prefix):
             raise not_s3
-        files.append(RemoteFile(key.removeprefix(address.prefix), int(size), etag.strip('"')))
-    if root.findtext(f"{name}IsTruncated") != "true":
+        etag = etag.strip().removeprefix("W/").strip('"')
+        files.append(RemoteFile(key.removeprefix(address.prefix), int(size), etag))
+    if root.findtext(f"{name}IsTruncated", "").strip().lower() != "true":
         return files, None
-    token = root.findtext(f"{name}NextContinuationToken")
-    if not token:
+    token = root.findtext(f"{name}NextContinuationToken") or ""
+    if not token and not files:
         raise not_s3
-    return files, token
+    return files, After(token, address.prefix + files[-1].key if files else "")
 
 
 def read_proof(file: RemoteFile, headers: http.client.HTTPMessage) -> Proof:

@@ -1,5 +1,7 @@
 """The one exception of the prewarm room."""
 
+from typing import TypeVar
+
 from torpor.domain.fetching import FetchReason, Refusal
 from torpor.errors import TorporError
 
@@ -26,11 +28,34 @@ class ObjectChanged(FetchFailure):
         )
 
 
+Answer = TypeVar("Answer")
+
+
+def take(answer: Answer | Refusal) -> Answer:
+    """Give the answer back.
+
+    Raises:
+        FetchFailure: if it is a refusal.
+    """
+    if isinstance(answer, Refusal):
+        raise FetchFailure(answer.reason, answer.message, retryable=answer.retryable)
+    return answer
+
+
 def raise_refusal(refusal: Refusal | None) -> None:
     """Carry a decision of the domain out of the program's depth.
 
     Raises:
         FetchFailure: if there is a refusal.
     """
-    if refusal is not None:
-        raise FetchFailure(refusal.reason, refusal.message, retryable=refusal.retryable)
+    take(refusal)
+
+
+def explain_cache_error(folder: str, error: OSError) -> FetchFailure:
+    """What to say when the cache folder itself cannot be read or written."""
+    return FetchFailure(
+        FetchReason.INTERNAL,
+        f"the weights cache {folder} cannot be used: {error.strerror or error} "
+        f"({error.filename or 'no path'})",
+        retryable=True,
+    )

@@ -7,79 +7,112 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from torpor import clock
+from torpor.domain.artifacts import ArtifactKind
 from torpor.domain.fetching import FetchPlan, FetchReason, format_bytes, plan_fetch
 from torpor.domain.pieces import choose_piece_bytes
-from torpor.prewarm.failure import FetchFailure, ObjectChanged
-from torpor.prewarm.journal import Journal, is_worth_keeping
+from torpor.prewarm.failure import FetchFailure, ObjectChanged, explain_cache_error
+from torpor.prewarm.inventory import CacheState, survey
+from torpor.prewarm.journal import Journal, is_worth_keeping, resumable
 from torpor.prewarm.layout import Layout, Manifest
 from torpor.prewarm.locks import hold_lock
 from torpor.prewarm.preflight import Listing, examine
-from torpor.prewarm.progress import PERIOD_SECONDS, Progress
+from torpor.prewarm.progress import Progress
 from torpor.prewarm.publish import publish
-from torpor.prewarm.room import make_room
+from torpor.prewarm.room import make_room, read_terms
+from torpor.prewarm.scrub import heal, note_boot
 from torpor.prewarm.store import Store
 from torpor.prewarm.telling import tell
 from torpor.prewarm.transfer import Transfer
+from torpor.prewarm.usage import mark_used
+from torpor.prewarm.waiting import OtherFetch, pause, wait_for_room
 from torpor.prewarm.writing import probe
 from torpor.settings.prewarm import PrewarmSettings
 
-_USELESS = frozenset({FetchReason.CHANGED, FetchReason.CORRUPT, FetchReason.TOO_LARGE})
+_USELESS = frozenset(
+    {FetchReason.CHANGED, FetchReason.CORRUPT, FetchReason.TOO_LARGE, FetchReason.CACHE_FULL}
+)
 
 PLANS = 3
 """Plans made in one run when objects are replaced under way; an upload that never ends is not chased."""
 
 
 class Brought(NamedTuple):
-    """A copy on the node. All numbers are zero when it had been there."""
+    """A copy on the node. `seconds` and `moved_bytes` are zero when it had been there."""
 
     manifest: Manifest
     hit: bool
     moved_bytes: int
     seconds: float
+    cache: CacheState
     resumed_bytes: int = 0
     """What an earlier run, killed or failed, had left."""
     writes: str = ""
     """How files were written: `direct`, `dontcache` or `buffered`."""
 
 
-def list_weights(settings: PrewarmSettings) -> tuple[str, Listing]:
-    """Examine the source; returns its name for messages, and the listing.
+class Asker(NamedTuple):
+    """In whose name a copy is brought."""
+
+    settings: PrewarmSettings
+    say: Callable[[dict[str, Any]], None]
+    engine: bool
+    """An engine starts with it as soon as it is there; else it is a Job that has time, and a list of what runs."""
+    wait: Callable[[float], None] = pause
+    kind: ArtifactKind = ArtifactKind.MODEL
+    """What is looked for under the prefix."""
+
+    @property
+    def used_at(self) -> int:
+        """The use that is noted at the copy: now, or the last one that the Job was told of."""
+        now = clock.now_ms() // 1000
+        return now if self.engine else self.settings.last_use or now
+
+
+def list_weights(
+    settings: PrewarmSettings, kind: ArtifactKind = ArtifactKind.MODEL
+) -> tuple[str, Listing]:
+    """Examine one `s3://` source; returns its name for messages, and the listing.
 
     Raises:
         FetchFailure: it cannot be used.
     """
     store = Store(settings)
-    return store.address.source, examine(store, settings.budget_bytes)
+    return store.address.source, examine(store, settings.budget_bytes, kind)
 
 
-def bring_weights(
-    settings: PrewarmSettings, expected_hash: str | None, say: Callable[[dict[str, Any]], None]
-) -> Brought:
-    """Have a complete, verified copy on the node.
+def bring_weights(asker: Asker, expected_hash: str | None) -> Brought:
+    """Have a complete, verified copy of one `s3://` source on the node.
 
     With `expected_hash` only that content is accepted: the engine that waits was given that folder.
 
     Raises:
         FetchFailure: it cannot be brought; what the next run can go on with is left on the disk.
     """
-    store = Store(settings)
-    layout = Layout(settings.cache_dir)
+    layout = Layout(asker.settings.cache_dir)
     for attempt in range(1, PLANS + 1):
         try:
-            listing = examine(store, settings.budget_bytes)
-            _check_expected(store.address.source, listing.hash, expected_hash)
-            return _bring(settings, store, layout, listing, say)
+            found = find_copy(asker, expected_hash) if expected_hash else None
+            return found or _list_and_bring(asker, layout, expected_hash)
         except ObjectChanged:
             if attempt == PLANS:
                 raise
         except OSError as error:
-            raise FetchFailure(
-                FetchReason.INTERNAL,
-                f"the weights cache {settings.cache_dir} cannot be used: {error.strerror or error} "
-                f"({error.filename or 'no path'})",
-                retryable=True,
-            ) from error
+            raise explain_cache_error(asker.settings.cache_dir, error) from error
     raise AssertionError("the last attempt returns or raises")
+
+
+def _list_and_bring(asker: Asker, layout: Layout, expected_hash: str | None) -> Brought:
+    store = Store(asker.settings)
+    listing = examine(store, asker.settings.budget_bytes, asker.kind)
+    _check_expected(store.address.source, listing.hash, expected_hash)
+
+    def bring() -> Brought:
+        _heal(asker, layout, listing.hash)
+        return _bring(asker, store, layout, listing)
+
+    if asker.engine and not asker.settings.keep_as_of:
+        return wait_for_room(bring, asker.say, asker.wait)
+    return bring()
 
 
 def _check_expected(source: str, found: str, expected: str | None) -> None:
@@ -89,25 +122,47 @@ def _check_expected(source: str, found: str, expected: str | None) -> None:
         )
 
 
-def _bring(
-    settings: PrewarmSettings,
-    store: Store,
-    layout: Layout,
-    listing: Listing,
-    say: Callable[[dict[str, Any]], None],
-) -> Brought:
+def _heal(asker: Asker, layout: Layout, name: str) -> None:
+    """A Job reads a suspect copy back before it calls it a hit; an engine that waits does not."""
+    fault = None if asker.engine else heal(layout, name)
+    if fault is not None:
+        asker.say({"damaged": f"{fault}; removed, it is fetched again"})
+
+
+def find_copy(asker: Asker, name: str) -> Brought | None:
+    """Look for the copy without asking the store."""
+    layout = Layout(asker.settings.cache_dir)
+    if layout.find_copy(name) is None:
+        return None
+    _heal(asker, layout, name)
+    waited = OtherFetch(name, asker.say)
+    with hold_lock(layout.lock(name), waited.tick):
+        manifest = layout.find_copy(name)
+        if manifest is None:
+            return None
+        mark_used(layout, name, asker.used_at)
+    return Brought(manifest, True, 0, 0.0, survey(layout))
+
+
+def _bring(asker: Asker, store: Store, layout: Layout, listing: Listing) -> Brought:
     name = listing.hash
-    waited = _Waiting(name, say)
+    waited = OtherFetch(name, asker.say)
     with hold_lock(layout.lock(name), waited.tick) as lock_fd:
         manifest = layout.find_copy(name)
-        plan = plan_fetch(listing.files, manifest.sizes if manifest else None, settings.part_bytes)
+        on_node = manifest.sizes if manifest else None
+        part_bytes = asker.settings.part_bytes
+        plan = plan_fetch(listing.files, on_node, part_bytes, store.address.store)
         if plan.hit and manifest is not None:
-            return Brought(manifest, hit=True, moved_bytes=0, seconds=0.0)
+            mark_used(layout, name, asker.used_at)
+            return Brought(manifest, True, 0, 0.0, survey(layout))
         try:
-            return _download(settings, store, layout, plan, say, lock_fd)
+            brought = _download(asker, store, layout, plan, lock_fd)
         except BaseException as error:
             _clean_up(layout, name, error)
             raise
+        note_boot(layout, name)
+        mark_used(layout, name, asker.used_at)
+    return brought._replace(cache=survey(layout, brought.cache.evicted))
 
 
 def _clean_up(layout: Layout, name: str, error: BaseException) -> None:
@@ -127,29 +182,24 @@ def _clean_up(layout: Layout, name: str, error: BaseException) -> None:
         shutil.rmtree(layout.model(name), ignore_errors=True)
 
 
-def _download(
-    settings: PrewarmSettings,
-    store: Store,
-    layout: Layout,
-    plan: FetchPlan,
-    say: Callable[[dict[str, Any]], None],
-    lock_fd: int,
-) -> Brought:
-    begun, source = clock.monotonic(), store.address.source
-    make_room(layout, plan.hash, source, plan.files, settings.budget_bytes)
+def _download(asker: Asker, store: Store, layout: Layout, plan: FetchPlan, lock_fd: int) -> Brought:
+    """Make room, move what is missing, and publish."""
+    begun, settings, source = clock.monotonic(), asker.settings, store.address.source
+    kept = resumable(layout, plan.hash)
+    terms = read_terms(settings)
+    evicted = make_room(layout, plan.hash, source, plan.files, terms, resumable=kept)
     folder = layout.partial(plan.hash)
-    progress = Progress(plan.hash, plan.total_bytes, say)
+    progress = Progress(plan.hash, plan.total_bytes, asker.say)
     rung = probe(os.path.dirname(folder))
     with (
-        tell(settings.progress_port, progress.describe, say),
-        closing(Journal(folder, plan.files, choose_piece_bytes(settings.part_bytes))) as journal,
+        tell(settings.progress_port, progress.describe, asker.say),
+        closing(
+            Journal(folder, plan.hash, plan.files, choose_piece_bytes(settings.part_bytes))
+        ) as journal,
     ):
         if journal.rebooted:
-            say(
-                {
-                    "waiting": f"the node restarted: {format_bytes(journal.there_bytes)} are read again"
-                }
-            )
+            there = format_bytes(journal.there_bytes)
+            asker.say({"waiting": f"the node restarted: {there} are read again"})
             journal.scrub(rung)
         transfer = Transfer(
             store,
@@ -162,21 +212,6 @@ def _download(
             lock_fd=lock_fd,
         )
         manifest = publish(layout, plan.hash, source, transfer.run())
-    moved = plan.total_bytes - transfer.resumed_bytes
-    seconds = clock.monotonic() - begun
-    return Brought(manifest, False, moved, seconds, transfer.resumed_bytes, rung)
-
-
-class _Waiting:
-    """Says now and then that another process fetches the same weights."""
-
-    def __init__(self, name: str, say: Callable[[dict[str, Any]], None]) -> None:
-        self._name = name
-        self._say = say
-        self._said_at: float | None = None
-
-    def tick(self) -> None:
-        now = clock.monotonic()
-        if self._said_at is None or now - self._said_at >= PERIOD_SECONDS:
-            self._said_at = now
-            self._say({"waiting": f"another pod on this node fetches {self._name}"})
+    moved, seconds = plan.total_bytes - transfer.resumed_bytes, clock.monotonic() - begun
+    cache = CacheState(evicted, 0, None)
+    return Brought(manifest, False, moved, seconds, cache, transfer.resumed_bytes, rung)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from torpor import clock
-from torpor.domain.fetching import OWN_FOLDER, Part, RemoteFile, listing_hash
+from torpor.domain.fetching import OWN_FOLDER, Part, RemoteFile
 from torpor.domain.pacing import is_journal_due
 from torpor.prewarm.disk import sync_folder, write_durably
 from torpor.prewarm.layout import Layout
@@ -36,6 +36,8 @@ Pieces = dict[int, Sums]
 
 class _Head(NamedTuple):
     version: int
+    name: str
+    """Hash of the copy: what the listing of this store is called."""
     piece_bytes: int
     boot: str
     files: list[list[str | int]]
@@ -48,8 +50,10 @@ class _Head(NamedTuple):
 class Journal:
     """The journal of one `partial/<hash>`; the caller holds the lock of that hash."""
 
-    def __init__(self, folder: str, files: Sequence[RemoteFile], piece_bytes: int) -> None:
-        """Go on with the journal in `folder` if it is one of these files, else begin one.
+    def __init__(
+        self, folder: str, name: str, files: Sequence[RemoteFile], piece_bytes: int
+    ) -> None:
+        """Go on with the journal in `folder` if it is of the copy `name`, which has these files; else begin one.
 
         Raises:
             OSError: the folder cannot be written.
@@ -58,10 +62,11 @@ class Journal:
         own = os.path.join(folder, OWN_FOLDER)
         os.makedirs(own, exist_ok=True)
         self._path = os.path.join(own, _RECORDS)
-        head = _read_head(folder, listing_hash(files))
-        if head is None:
-            _begin(folder, files, piece_bytes)
-            head = _Head(_VERSION, piece_bytes, _boot_id(), _rows(files))
+        self._name = name
+        head = _read_head(folder, name)
+        if head is None or head.files != _rows(files):
+            _begin(folder, name, files, piece_bytes)
+            head = _Head(_VERSION, name, piece_bytes, _boot_id(), _rows(files))
         self.piece_bytes = head.piece_bytes
         """As the journal has it: pieces of another size could not be told apart from those that are there."""
         self.rebooted = head.boot != _boot_id()
@@ -99,7 +104,7 @@ class Journal:
         ]
         os.close(self._fd)
         write_durably(self._path, b"".join(kept))
-        _write_head(self._folder, self._files, self.piece_bytes)
+        _write_head(self._folder, self._name, self._files, self.piece_bytes)
         self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND)
         self._written_bytes = self.there_bytes
         self.rebooted = False
@@ -199,14 +204,14 @@ def forget(folder: str) -> None:
             os.unlink(path)
 
 
-def _begin(folder: str, files: Sequence[RemoteFile], piece_bytes: int) -> None:
+def _begin(folder: str, name: str, files: Sequence[RemoteFile], piece_bytes: int) -> None:
     write_durably(os.path.join(folder, OWN_FOLDER, _RECORDS), b"")
-    _write_head(folder, files, piece_bytes)
+    _write_head(folder, name, files, piece_bytes)
     sync_folder(folder)
 
 
-def _write_head(folder: str, files: Sequence[RemoteFile], piece_bytes: int) -> None:
-    head = _Head(_VERSION, piece_bytes, _boot_id(), _rows(files))
+def _write_head(folder: str, name: str, files: Sequence[RemoteFile], piece_bytes: int) -> None:
+    head = _Head(_VERSION, name, piece_bytes, _boot_id(), _rows(files))
     write_durably(
         os.path.join(folder, OWN_FOLDER, _LISTING),
         json.dumps(head._asdict(), ensure_ascii=False).encode(),
@@ -221,7 +226,7 @@ def _read_head(folder: str, name: str) -> _Head | None:
     try:
         with open(os.path.join(folder, OWN_FOLDER, _LISTING), encoding="utf-8") as file:
             head = _Head(**json.load(file))
-        fits = head.version == _VERSION and listing_hash(head.remote_files) == name
+        fits = (head.version, head.name) == (_VERSION, name)
     except (OSError, ValueError, TypeError):
         return None
     return head if fits else None

@@ -3,9 +3,16 @@
 models/<hash>/…                       the checkpoint, under its keys; there only when complete
 models/<hash>/.torpor/manifest.json   what was fetched and how it was verified
 models/<hash>/.torpor/READY           written last: without it the folder is not a copy
+models/<hash>/.torpor/used            empty; its modification time is the last engine start (see `usage`)
+models/<hash>/.torpor/boot            under which boot the bytes were written, or that they were read back since
 partial/<hash>/…                      under way; never read as weights
-locks/<hash>                          held (flock) by the one process that fetches this hash
-locks/space                           held while room is measured and reserved
+compile/<namespace>/…                 a cache of its own, laid out like this one, for what the engines of one
+                                      namespace compiled: compile/<key>/, whose `hash` names the weights it
+                                      belongs to. A pod sees its own namespace's folder as `compile/`
+trash/<hash>-<random>/…               renamed away and being unlinked; whoever holds locks/space finishes it
+locks/<hash>                          held (flock) by the one process that fetches or removes this hash, and
+                                      shared by those that take a hit or read the bytes back
+locks/space                           held while room is measured, made and reserved
 """
 
 import json
@@ -15,6 +22,7 @@ from typing import Any, NamedTuple
 from torpor.errors import TorporError
 
 SPACE_LOCK = "space"
+MODELS, PARTIAL, COMPILE, TRASH, LOCKS = "models", "partial", "compile", "trash", "locks"
 
 
 class Manifest(NamedTuple):
@@ -49,17 +57,22 @@ class Layout(NamedTuple):
 
     root: str
 
+    @property
+    def compiled(self) -> "Layout":
+        """The cache of compiled code as a pod sees it: its own namespace's, and the only part a companion may write."""
+        return Layout(os.path.join(self.root, COMPILE))
+
     def model(self, name: str) -> str:
         """Folder of a published copy."""
-        return os.path.join(self.root, "models", name)
+        return os.path.join(self.root, MODELS, name)
 
     def partial(self, name: str) -> str:
         """Folder of a copy under way."""
-        return os.path.join(self.root, "partial", name)
+        return os.path.join(self.root, PARTIAL, name)
 
     def lock(self, name: str) -> str:
         """File that is locked, never read."""
-        return os.path.join(self.root, "locks", name)
+        return os.path.join(self.root, LOCKS, name)
 
     def manifest(self, name: str) -> str:
         """Manifest of a published copy."""
@@ -68,6 +81,21 @@ class Layout(NamedTuple):
     def marker(self, name: str) -> str:
         """READY file of a published copy; its content is the hash."""
         return os.path.join(self.model(name), ".torpor", "READY")
+
+    def used(self, name: str) -> str:
+        """File whose modification time is the last use of a published copy."""
+        return os.path.join(self.model(name), ".torpor", "used")
+
+    def boot(self, name: str) -> str:
+        """File that says since when the bytes of a published copy are trusted."""
+        return os.path.join(self.model(name), ".torpor", "boot")
+
+    def names(self, kind: str) -> list[str]:
+        """What lies in one of the cache's folders, in order; nothing where the folder is missing."""
+        try:
+            return sorted(os.listdir(os.path.join(self.root, kind)))
+        except FileNotFoundError:
+            return []
 
     def find_copy(self, name: str) -> Manifest | None:
         """Return the manifest of a complete copy, None if there is none.
@@ -89,13 +117,18 @@ class Layout(NamedTuple):
         return manifest if manifest.hash == name else None
 
 
+def is_hash(name: str) -> bool:
+    """Whether this is a name that torpor gives: 32 lower-case hex digits."""
+    return len(name) == 32 and all(digit in "0123456789abcdef" for digit in name)
+
+
 def check_hash(name: str) -> str:
     """Return `name` if it is 32 lower-case hex digits.
 
     Raises:
         InvalidHash: anything else; it would become a path.
     """
-    if len(name) == 32 and all(digit in "0123456789abcdef" for digit in name):
+    if is_hash(name):
         return name
     raise InvalidHash(
         "WeightsInternal", f"the weights hash {name[:80]!r} is not 32 hexadecimal digits"

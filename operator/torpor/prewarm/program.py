@@ -12,8 +12,9 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from torpor.errors import TorporError
-from torpor.prewarm.layout import Layout, Manifest, check_hash
+from torpor.prewarm.layout import Layout, check_hash
 from torpor.prewarm.report import write_line, write_result
+from torpor.prewarm.results import describe_done, find_bundle
 from torpor.settings.prewarm import (
     InvalidSetting,
     PrewarmSettings,
@@ -61,6 +62,8 @@ def main(argv: list[str]) -> int:
         print(USAGE, file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _stop)
+    if order.mode == "accompany":
+        return _accompany(order)
     try:
         settings = read_prewarm_settings()
     except InvalidSetting as error:
@@ -108,66 +111,79 @@ def run(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
     """
     if order.mode == "preflight":
         return _preflight(settings)
-    if order.hash is not None:
-        manifest = Layout(settings.cache_dir).find_copy(check_hash(order.hash))
-        if manifest is not None:
-            return _describe_hit(manifest)
-    return _fetch(settings, order.hash)
+    if order.mode == "collect":
+        return _collect(settings, order.hashes)
+    for name in order.hashes:
+        check_hash(name)
+    result = _bring(order, settings)
+    if order.mode in ("fetch", "ensure") and settings.compile_key:
+        result |= _compiled(order, settings, fetched=result["reason"] != "Hit")
+    return result
+
+
+def _bring(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
+    """A Job does not take the short way: it reads suspect copies back, and measures the cache."""
+    engine = order.mode in _NEED_HASHES
+    found = find_bundle(settings, order.hashes) if engine else None
+    if found is not None:
+        return describe_done(found)
+    from torpor.prewarm.artifacts import bring_bundle
+    from torpor.prewarm.fetch import Asker
+
+    done, cache = bring_bundle(Asker(settings, write_line, engine), order.hashes)
+    return {**describe_done(done), **(cache.describe() if cache else {})}
+
+
+def _collect(settings: PrewarmSettings, keep: tuple[str, ...]) -> dict[str, Any]:
+    from torpor.prewarm.collect import collect, collect_patiently
+    from torpor.prewarm.room import split_hashes
+
+    kept = split_hashes(settings.keep).union(check_hash(name) for name in keep)
+    layout = Layout(settings.cache_dir)
+    act = collect_patiently if settings.keep_as_of else collect  # a Job of the controller can wait
+    return act(layout, kept, settings.keep_as_of).describe(layout)
+
+
+def _accompany(order: Order) -> int:
+    """Accompany an engine until the end, which is never a failure: the engine's pod would have it too."""
+    try:
+        from torpor.prewarm.companion import accompany, idle
+
+        try:
+            settings = read_prewarm_settings()
+        except InvalidSetting as error:
+            write_line({"companion": {"step": "settings", "error": str(error)}})
+            idle()
+        accompany(settings, order.hashes)
+    except Stop:
+        return 0
+
+
+def _compiled(order: Order, settings: PrewarmSettings, *, fetched: bool) -> dict[str, Any]:
+    """Give the pod what engines like its own have compiled before. The bucket is asked only where time is spent anyway.
+
+    The node's entry is brought by the Job that fetches, and by an init container that had to fetch the weights itself.
+    """
+    said: dict[str, Any] = {}
+    if settings.compile_store == "s3" and (fetched or order.mode == "fetch"):
+        from torpor.prewarm.compiledstore import bring_entry
+
+        said["compiledBrought"] = bring_entry(settings)
+    if order.mode == "ensure" and settings.compile_dir:
+        import os
+
+        from torpor.prewarm.compiled import restore
+
+        layout, pod = Layout(settings.cache_dir).compiled, os.uname().nodename
+        given = restore(layout, settings.compile_key, settings.compile_dir, pod)
+        said["compiled"] = given._asdict()
+    return said
 
 
 def _preflight(settings: PrewarmSettings) -> dict[str, Any]:
-    from torpor.domain.fetching import format_bytes
-    from torpor.prewarm.fetch import list_weights
+    from torpor.prewarm.artifacts import list_bundle
 
-    source, listing = list_weights(settings)
-    count, size = len(listing.files), format_bytes(listing.total_bytes)
-    return {
-        "reason": "Listed",
-        "hash": listing.hash,
-        "files": count,
-        "bytes": listing.total_bytes,
-        "message": f"{source} holds a checkpoint of {count} files, {size}",
-    }
-
-
-def _fetch(settings: PrewarmSettings, expected_hash: str | None) -> dict[str, Any]:
-    from torpor.domain.fetching import format_bytes
-    from torpor.prewarm.fetch import bring_weights
-
-    brought = bring_weights(settings, expected_hash, write_line)
-    manifest = brought.manifest
-    if brought.hit:
-        return _describe_hit(manifest)
-    rate = brought.moved_bytes / brought.seconds if brought.seconds else 0.0
-    return {
-        **_describe(manifest),
-        "reason": "Ready",
-        "seconds": round(brought.seconds, 3),
-        "bytesPerSecond": round(rate),
-        "resumedBytes": brought.resumed_bytes,
-        "writes": str(brought.writes),
-        "message": f"fetched {format_bytes(manifest.total_bytes)} in {len(manifest.files)} files in "
-        f"{brought.seconds:.1f} s ({format_bytes(round(rate))}/s), verified: {manifest.verified}",
-    }
-
-
-def _describe_hit(manifest: Manifest) -> dict[str, Any]:
-    return {
-        **_describe(manifest),
-        "reason": "Hit",
-        "seconds": 0,
-        "bytesPerSecond": 0,
-        "message": f"the node has the {len(manifest.files)} files since {manifest.fetched_at}",
-    }
-
-
-def _describe(manifest: Manifest) -> dict[str, Any]:
-    return {
-        "hash": manifest.hash,
-        "files": len(manifest.files),
-        "bytes": manifest.total_bytes,
-        "verified": manifest.verified,
-    }
+    return list_bundle(settings, write_line)
 
 
 def _fail(log: str, reason: str, message: str, *, retryable: bool) -> int:

@@ -1,78 +1,96 @@
-"""Room in the cache: what is used, what nobody will finish, and a place reserved for what comes."""
+"""Room in the cache: what is used, what may go for it, and a place reserved for what comes."""
 
 import os
-import shutil
 
-from torpor.domain.fetching import Refusal, RemoteFile, refuse_size
+from torpor.domain.eviction import Need, Terms
+from torpor.domain.fetching import Refusal, RemoteFile
 from torpor.prewarm.disk import reserve
-from torpor.prewarm.failure import raise_refusal
-from torpor.prewarm.journal import resumable
-from torpor.prewarm.layout import SPACE_LOCK, Layout
-from torpor.prewarm.locks import hold_lock, try_lock
+from torpor.prewarm.eviction import discard_folders, empty_trash, evict
+from torpor.prewarm.failure import FetchFailure
+from torpor.prewarm.inventory import free_bytes, list_entries, measure
+from torpor.prewarm.layout import COMPILE, SPACE_LOCK, TRASH, Layout
+from torpor.prewarm.locks import hold_lock
+from torpor.settings.prewarm import PrewarmSettings
 
-_STAT_BLOCK_BYTES = 512
+
+def read_terms(settings: PrewarmSettings) -> Terms:
+    """What may go, as the settings say."""
+    return Terms(
+        budget_bytes=settings.budget_bytes,
+        last_use=settings.last_use,
+        keep=split_hashes(settings.keep),
+        keep_as_of=settings.keep_as_of,
+    )
+
+
+def split_hashes(text: str) -> frozenset[str]:
+    """Read hashes that are separated by commas."""
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
 def make_room(
-    layout: Layout, name: str, source: str, files: tuple[RemoteFile, ...], budget_bytes: int
-) -> None:
-    """Create `partial/<name>` with every file at its full size; the caller holds the lock of `name`.
+    layout: Layout,
+    name: str,
+    source: str,
+    files: tuple[RemoteFile, ...],
+    terms: Terms,
+    *,
+    resumable: bool = False,
+) -> tuple[str, ...]:
+    """Have `partial/<name>` with every file at its full size; the caller holds the lock of `name`.
 
-    One process at a time measures and reserves, and reserved files count as used, so that two downloads
-    cannot both take the last gigabyte. A download of these very files that can be gone on with is left as it is.
-    Downloads whose process died are removed when their room is needed.
+    One process at a time measures, evicts and reserves, and reserved files count as used, so that two downloads
+    cannot both take the last gigabyte.
+
+    Args:
+        layout: the cache.
+        name: hash of what is to be fetched.
+        source: the same for messages.
+        files: what is to be fetched.
+        terms: what may be evicted for it.
+        resumable: `partial/<name>` is a download to be continued: it stays and counts as used, if every file is
+            there at its full size; its journal speaks of nothing else. Otherwise what lies there is removed.
+
+    Returns:
+        Hashes of the copies that were evicted.
 
     Raises:
-        FetchFailure: it does not fit the budget or the disk.
+        FetchFailure: it does not fit the budget or the disk; nothing was evicted for it.
         OSError: the cache cannot be written.
     """
-    need = sum(file.size for file in files)
-    kept = resumable(layout, name)
-    for leftover in (layout.partial(name), layout.model(name)):
-        if os.path.isdir(leftover) and not (kept and leftover == layout.partial(name)):
-            shutil.rmtree(leftover)
-    if kept:  # its room is reserved already, and counted
-        raise_refusal(refuse_size(source, need, budget_bytes, used_bytes=0, free_bytes=None))
-        return
+    partial = layout.partial(name)
     with hold_lock(layout.lock(SPACE_LOCK)):
-        if _refuse(layout, source, need, budget_bytes) is not None:
-            _sweep(layout)
-        raise_refusal(_refuse(layout, source, need, budget_bytes))
-        os.makedirs(layout.partial(name))
-        reserve(layout.partial(name), files)
+        empty_trash(layout)
+        resumable = resumable and not any(_lacks(partial, file) for file in files)
+        leftovers = [layout.model(name)] if resumable else [partial, layout.model(name)]
+        discard_folders(layout, [folder for folder in leftovers if os.path.isdir(folder)])
+        outcome = evict(
+            layout,
+            _measure_need(layout, name, source, files),
+            terms,
+            [entry for entry in list_entries(layout) if entry.hash != name],
+        )
+        if isinstance(outcome, Refusal):
+            raise FetchFailure(outcome.reason, outcome.message, retryable=outcome.retryable)
+        os.makedirs(partial, exist_ok=True)
+        if not resumable:
+            reserve(partial, files)
+    return tuple(entry.hash for entry in outcome if entry.published is not None)
 
 
-def _refuse(layout: Layout, source: str, need: int, budget_bytes: int) -> Refusal | None:
-    disk = os.statvfs(layout.root)
-    free = (
-        disk.f_bavail * disk.f_frsize if disk.f_blocks else None
-    )  # memory and some network file systems
-    used = sum(_measure(os.path.join(layout.root, kind)) for kind in ("models", "partial"))
-    return refuse_size(source, need, budget_bytes, used, free)
+def _measure_need(layout: Layout, name: str, source: str, files: tuple[RemoteFile, ...]) -> Need:
+    return Need(
+        source=source,
+        total_bytes=sum(file.size for file in files),
+        own_bytes=measure(layout.partial(name))[0],
+        other_bytes=sum(measure(os.path.join(layout.root, kind))[0] for kind in (COMPILE, TRASH)),
+        free_bytes=free_bytes(layout),
+    )
 
 
-def _measure(folder: str) -> int:
-    """Bytes that a folder's files take on disk; files that vanish meanwhile take none."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(parent, name)).st_blocks * _STAT_BLOCK_BYTES
-            except FileNotFoundError:
-                continue
-    return total
-
-
-def _sweep(layout: Layout) -> None:
-    """Remove downloads that no process works on any more."""
+def _lacks(folder: str, file: RemoteFile) -> bool:
+    """Whether the file is not there at its full size."""
     try:
-        names = os.listdir(os.path.join(layout.root, "partial"))
-    except FileNotFoundError:
-        return
-    for name in names:
-        fd = try_lock(layout.lock(name))
-        if fd is not None:
-            try:
-                shutil.rmtree(layout.partial(name), ignore_errors=True)
-            finally:
-                os.close(fd)
+        return os.stat(os.path.join(folder, file.key)).st_size < file.size
+    except (FileNotFoundError, NotADirectoryError):
+        return True

@@ -16,8 +16,9 @@ from torpor.domain.fetching import FetchReason
 from torpor.prewarm.failure import FetchFailure
 from torpor.settings.prewarm import PrewarmSettings
 
-NO_BODY = hashlib.sha256(b"").hexdigest()
-"""Signed as the content unless the caller names another `x-amz-content-sha256`: every read has an empty body."""
+EMPTY_PAYLOAD = hashlib.sha256(b"").hexdigest()
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+"""Said in place of the body's hash where TLS protects it already."""
 
 
 class Keys(NamedTuple):
@@ -39,26 +40,36 @@ class Signer:
             FetchFailure: there are none, or only half of a pair.
         """
         self.region = settings.region
-        self._find_keys = _find_keys(settings)
+        self._find_keys = None if settings.anonymous else _find_keys(settings)
         self._signing_key = (("", ""), b"")
 
     @property
     def access_key(self) -> str:
-        """The key's name, which is no secret."""
-        return self._find_keys().access
+        """The key's name, which is no secret; empty when nothing is signed."""
+        return self._find_keys().access if self._find_keys else ""
 
-    def sign(self, method: str, url: str, headers: dict[str, str]) -> dict[str, str]:
-        """Return the headers with date and authorization added; all given ones are covered."""
-        return self.sign_at(clock.now(), method, url, headers)
+    def sign(
+        self, method: str, url: str, headers: dict[str, str], payload: str = EMPTY_PAYLOAD
+    ) -> dict[str, str]:
+        """Return the headers with date and authorization added; all given ones are covered.
+
+        `payload` is the body's SHA-256 in hex, or `UNSIGNED_PAYLOAD`. An anonymous request stays as it is.
+        """
+        return self.sign_at(clock.now(), method, url, headers, payload)
 
     def sign_at(
-        self, when: datetime, method: str, url: str, headers: dict[str, str]
+        self,
+        when: datetime,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        payload: str = EMPTY_PAYLOAD,
     ) -> dict[str, str]:
         """As `sign`, at a given instant in UTC."""
+        if self._find_keys is None:
+            return headers
         keys, stamp = self._find_keys(), when.strftime("%Y%m%dT%H%M%SZ")
-        signed = {**headers, "X-Amz-Date": stamp}
-        if not any(name.lower() == "x-amz-content-sha256" for name in headers):
-            signed["X-Amz-Content-SHA256"] = NO_BODY
+        signed = {**headers, "X-Amz-Date": stamp, "X-Amz-Content-SHA256": payload}
         if keys.token:
             signed["X-Amz-Security-Token"] = keys.token
         scope = f"{stamp[:8]}/{self.region}/s3/aws4_request"
@@ -121,11 +132,11 @@ def _find_keys(settings: PrewarmSettings) -> Callable[[], Keys]:
 
 def _search_chain() -> Callable[[], Keys]:
     from botocore import session  # half a second; only for web identity and roles
-    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         found: Any = cast("Any", session).get_session().get_credentials()
-    except BotoCoreError as error:
+    except (BotoCoreError, ClientError) as error:
         raise FetchFailure(
             FetchReason.ACCESS_DENIED, f"the S3 credentials of the pod's identity fail ({error})"
         ) from error
@@ -139,10 +150,10 @@ def _search_chain() -> Callable[[], Keys]:
     def freeze() -> Keys:
         try:
             frozen = found.get_frozen_credentials()
-        except BotoCoreError as error:
+        except (BotoCoreError, ClientError) as error:
             raise FetchFailure(
                 FetchReason.ACCESS_DENIED,
-                f"the S3 credentials of the pod's identity cannot be renewed ({error})",
+                f"the S3 credentials of the pod's identity fail ({error})",
                 retryable=True,
             ) from error
         return Keys(frozen.access_key, frozen.secret_key, frozen.token or "")

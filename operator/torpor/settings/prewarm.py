@@ -74,6 +74,11 @@ class PrewarmSettings(NamedTuple):
     """`TORPOR_COMPILE_STORE`: `s3` keeps a copy in the bucket beside the weights; empty: on the node only."""
     warm_pages: bool = False
     """`TORPOR_WARM_PAGES`: read the weights into the page cache while the engine starts, if memory allows."""
+    engine_port: int = 8000
+    """`TORPOR_ENGINE_PORT` (1-65535): where the engine beside the companion answers `/health`."""
+
+    claim_dir: str = ""
+    """`TORPOR_CLAIM_DIR`: where the claim of a `pvc://` source is mounted, as a whole."""
 
     def __repr__(self) -> str:
         """Keep secrets out of logs and tracebacks."""
@@ -123,6 +128,8 @@ def read_prewarm_settings(environ: Mapping[str, str] = os.environ) -> PrewarmSet
         compile_dir=environ.get("TORPOR_COMPILE_DIR", ""),
         compile_store=environ.get("TORPOR_COMPILE_STORE", ""),
         warm_pages=_read_flag(environ, "TORPOR_WARM_PAGES"),
+        engine_port=_read_number(environ, "TORPOR_ENGINE_PORT", default.engine_port, 1, 65535),
+        claim_dir=environ.get("TORPOR_CLAIM_DIR", ""),
     )
 
 

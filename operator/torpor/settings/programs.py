@@ -101,6 +101,9 @@ class ControllerSettings(BaseSettings):
     """vLLM's image where `spec.engine.image` is not set."""
     cache_dir: str = "/var/lib/torpor/weights"
     """Directory on every node that keeps weights."""
+    weights_recheck: Seconds = 3600.0
+    """How long a listing of a bucket is believed before a Job on a CPU looks again whether it still holds; 0: for
+    ever. What was replaced in the bucket is then fetched anew."""
     gateway_url: str = ""
     """Base URL of the OpenAI API inside the cluster, shown in `status.url`."""
     gateway_port: Annotated[int, Field(ge=1, le=65535)] = 8081

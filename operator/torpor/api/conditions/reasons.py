@@ -96,6 +96,9 @@ class Reason(StrEnum):
         "The S3 server refused the credentials: wrong key, wrong signature, or no permission.", 503, False)
     WEIGHTS_BUCKET_NOT_FOUND = ("WeightsBucketNotFound", "WeightsReady",
         "The bucket does not exist.", 503, False)
+    WEIGHTS_CACHE_FULL = ("WeightsCacheFull", "WeightsReady",
+        "A node's cache is full of weights that run, are pinned or were used more recently; an engine that wakes there"
+        " makes room.")
     WEIGHTS_CHANGED = ("WeightsChanged", "WeightsReady",
         "What lies in the bucket is no longer what was listed; it is listed again.")
     WEIGHTS_CORRUPT = ("WeightsCorrupt", "WeightsReady",
@@ -104,8 +107,12 @@ class Reason(StrEnum):
         "Nothing lies under the prefix.", 503, False)
     WEIGHTS_FETCHING = ("WeightsFetching", "WeightsReady",
         "Nodes are downloading; the message has percent, rate and time left.")
+    WEIGHTS_GATED = ("WeightsGated", "WeightsReady",
+        "The Hugging Face repository asks for a licence to be accepted, or for a token that may read it.", 503, False)
     WEIGHTS_INTERNAL = ("WeightsInternal", "WeightsReady",
         "The download failed for a reason that torpor does not know; the message has the error.")
+    WEIGHTS_IN_CLAIM = ("WeightsInClaim", "WeightsReady",
+        "The claim holds the weights, verified.", 200)
     WEIGHTS_LISTED = ("WeightsListed", "WeightsReady",
         "Credentials and listing are good; no node has been asked to keep the weights.", 200)
     WEIGHTS_NOT_A_CHECKPOINT = ("WeightsNotACheckpoint", "WeightsReady",

@@ -11,11 +11,13 @@ from torpor.api.endpoint.model import (
     CaRef,
     Draft,
     DraftMethod,
+    Hub,
     Model,
     SecretRef,
+    TokenRef,
 )
 from torpor.api.endpoint.placement import Placement, Residency
-from torpor.api.endpoint.prewarm import Cache, CacheKind, Prewarm
+from torpor.api.endpoint.prewarm import Cache, CacheKind, CompileCache, Prewarm
 from torpor.api.endpoint.scaling import (
     KeepAlive,
     KeepAlivePolicy,
@@ -24,7 +26,7 @@ from torpor.api.endpoint.scaling import (
     Scaling,
     Schedule,
 )
-from torpor.api.endpoint.source import S3Source, parse_s3
+from torpor.api.endpoint.source import ClaimSource, S3Source, normal, parse_claim, parse_s3
 
 __all__ = [
     "S3",
@@ -36,6 +38,8 @@ __all__ = [
     "CaRef",
     "Cache",
     "CacheKind",
+    "ClaimSource",
+    "CompileCache",
     "Cost",
     "Draft",
     "DraftMethod",
@@ -44,6 +48,7 @@ __all__ = [
     "EnvSource",
     "EnvVar",
     "FieldRef",
+    "Hub",
     "InferenceEndpoint",
     "InferenceEndpointSpec",
     "KeepAlive",
@@ -62,5 +67,8 @@ __all__ = [
     "Scaling",
     "Schedule",
     "SecretRef",
+    "TokenRef",
+    "normal",
+    "parse_claim",
     "parse_s3",
 ]

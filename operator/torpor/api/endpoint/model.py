@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from torpor.api.endpoint.source import S3Source, Source, parse_s3
-from torpor.api.words import Rule, Words, by_key, in_code, not_yet, unique
+from torpor.api.endpoint.source import BucketPrefix, FetchedSource, Source
+from torpor.api.words import Rule, Words, by_key, in_code, unique
 
 ObjectName = Annotated[
     str,
@@ -50,6 +50,14 @@ class CaRef(Words):
 class S3(Words):
     """How to reach the bucket. Without it: AWS, with the identity of the pods that fetch weights."""
 
+    rules = (
+        Rule(
+            "!(has(self.anonymous) && self.anonymous && has(self.secretRef))",
+            "anonymous requests are not signed: remove secretRef or anonymous",
+            field=".anonymous",
+        ),
+    )
+
     endpoint: (
         Annotated[
             str,
@@ -70,7 +78,9 @@ class S3(Words):
     secret_ref: SecretRef | None = None
     """Secret with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if need be, AWS_SESSION_TOKEN. Only the pods
     that fetch weights get it; torpor itself never reads it. Default: the identity of those pods (the service
-    account that `spec.template` names, or the node's role); anonymous access is not supported yet."""
+    account that `spec.template` names, or the node's role)."""
+    anonymous: bool | None = None
+    """Do not sign requests: for public buckets. Default: false."""
     ca_ref: CaRef | None = None
     """Certificate authority that the server's certificate is checked against. Default: the system's."""
 
@@ -80,13 +90,44 @@ class S3(Words):
         return self.endpoint is not None if self.path_style is None else self.path_style
 
 
+class TokenRef(Words):
+    """A key of a Secret in the endpoint's own namespace."""
+
+    name: ObjectName
+    """Name of the Secret."""
+    key: Annotated[
+        str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._A-Za-z0-9]+$")
+    ] = Field(default="token", json_schema_extra=in_code())
+    """Key that holds the token. Default: token."""
+
+
+class Hub(Words):
+    """How to reach the Hugging Face Hub, and the bucket into which repositories are copied once."""
+
+    mirror: BucketPrefix
+    """Where copies are put, such as s3://models/hub/: each commit of each repository once, reached as `model.s3`
+    says. Nodes fetch from there, never from the Hub."""
+    endpoint: (
+        Annotated[
+            str,
+            StringConstraints(
+                min_length=1, max_length=512, pattern=r"^https?://[A-Za-z0-9.:\[\]_-]+/?$"
+            ),
+        ]
+        | None
+    ) = None
+    """URL of the Hub or of a mirror of it. Default: https://huggingface.co."""
+    token_ref: TokenRef | None = None
+    """Access token for gated and private repositories. Default: none."""
+
+
 class Adapter(Words):
     """One LoRA adapter, served beside the model under a name of its own."""
 
     name: ModelName
     """What clients send as `model` to use the adapter."""
-    source: Source
-    """Where the adapter lies, in the same schemes as `model.source`."""
+    source: FetchedSource
+    """Where the adapter lies: s3://bucket/prefix/, reached as the model is, or hf://organisation/name@revision."""
 
 
 class DraftMethod(StrEnum):
@@ -101,8 +142,8 @@ class DraftMethod(StrEnum):
 class Draft(Words):
     """Speculative decoding: a small model proposes tokens, the model checks them."""
 
-    source: Source
-    """Where the draft's weights lie."""
+    source: FetchedSource
+    """Where the draft's weights lie: s3://bucket/prefix/, or hf://organisation/name@revision."""
     method: DraftMethod = Field(default=DraftMethod.DRAFT_MODEL, json_schema_extra=in_code())
     """How the draft proposes tokens: draftModel, eagle, eagle3 or mtp."""
     tokens: Annotated[int, Field(ge=1, le=32)] = Field(default=3, json_schema_extra=in_code())
@@ -114,9 +155,27 @@ class Model(Words):
 
     rules = (
         Rule(
-            "!has(self.s3) || self.source.startsWith('s3://')",
-            "s3 may only be set with an s3:// source",
+            "!has(self.s3) || !self.source.startsWith('pvc://')",
+            "s3 may only be set with an s3:// or hf:// source",
             field=".s3",
+        ),
+        Rule(
+            "has(self.hub) || !(self.source.startsWith('hf://')"
+            " || (has(self.adapters) && self.adapters.exists(a, a.source.startsWith('hf://')))"
+            " || (has(self.draft) && self.draft.source.startsWith('hf://')))",
+            "an hf:// source needs hub.mirror: the bucket that repositories are copied into once",
+            field=".hub",
+        ),
+        Rule(
+            "!self.source.startsWith('pvc://') || !(has(self.adapters) || has(self.draft))",
+            "adapters and draft need a model from s3:// or hf://",
+            field=".source",
+        ),
+        Rule(
+            "!has(self.adapters) || self.adapters.all(a, !(has(self.name) && a.name == self.name)"
+            " && !(has(self.aliases) && a.name in self.aliases))",
+            "adapters must not repeat the model's name or an alias",
+            field=".adapters",
         ),
         Rule(
             "!has(self.name) || !has(self.aliases) || !(self.name in self.aliases)",
@@ -126,10 +185,12 @@ class Model(Words):
     )
 
     source: Source
-    """Where the checkpoint lies: s3://bucket/prefix/. (hf://organisation/name@revision and pvc://claim/path
-    are not supported yet.)"""
+    """Where the checkpoint lies: s3://bucket/prefix/, hf://organisation/name@revision (copied once into the bucket
+    that `hub.mirror` names), or pvc://claim/path (a claim of the endpoint's namespace that holds it already)."""
     s3: S3 = Field(default_factory=S3, json_schema_extra=in_code())
-    """How to reach the bucket of an s3:// source."""
+    """How to reach the bucket of an s3:// source, or of the mirror of an hf:// one."""
+    hub: Hub | None = None
+    """How to reach the Hugging Face Hub, and the bucket that hf:// sources are copied into."""
     name: ModelName | None = None
     """What clients send as `model`. Default: the endpoint's own name."""
     aliases: Annotated[
@@ -140,7 +201,7 @@ class Model(Words):
     adapters: tuple[Adapter, ...] = Field(
         default=(),
         max_length=64,
-        json_schema_extra=not_yet() | by_key("name"),
+        json_schema_extra=by_key("name"),
     )
     """LoRA adapters served beside the model, each under a name of its own."""
     quantization: (
@@ -152,13 +213,8 @@ class Model(Words):
     """How the engine quantises weights, such as fp8. Default: what the checkpoint declares."""
     max_length: Annotated[int, Field(ge=1, le=16_777_216)] | None = None
     """Longest sequence in tokens, prompt and answer together. Default: what the checkpoint declares."""
-    draft: Draft | None = Field(default=None, json_schema_extra=not_yet())
+    draft: Draft | None = None
     """Speculative decoding with a draft model."""
 
-    @property
-    def s3_source(self) -> S3Source:
-        """Give bucket and normalised prefix; raise ValueError for a source that is not s3://."""
-        return parse_s3(self.source)
 
-
-__all__ = ["S3", "Adapter", "CaRef", "Draft", "Model", "S3Source", "SecretRef"]
+__all__ = ["S3", "Adapter", "CaRef", "Draft", "Hub", "Model", "SecretRef", "TokenRef"]

@@ -52,12 +52,20 @@ class WeightsNode(SeenWords):
     """Name of the node."""
     state: str
     """Queued, Fetching, Ready or Failed."""
+    since: Timestamp | None = None
+    """When that state began."""
     percent: int | None = None
     """Share that has arrived, 0 to 100."""
+    bytes: Count | None = None
+    """Bytes that have arrived."""
     bytes_per_second: Count | None = None
     """Rate of the download."""
     seconds_left: int | None = None
     """Time left at that rate."""
+    verified: str | None = None
+    """How the bytes were verified: crc64nvme, crc32c, crc32, md5-etag or size-only."""
+    image: str | None = None
+    """The engine's image, once it is known to be on the node."""
     message: str | None = None
     """What went wrong, if anything did."""
 
@@ -66,7 +74,19 @@ class WeightsStatus(SeenWords):
     """The weights: what they are and where."""
 
     hash: str | None = None
-    """Identity of the listing: 32 hexadecimal digits."""
+    """Identity of the listing, draft and adapters included: 32 hexadecimal digits."""
+    parts: tuple[str, ...] = ()
+    """Identities of the model, its draft and its adapters, in that order."""
+    sources: tuple[str, ...] = ()
+    """Where those lie in the bucket, for copies of hf:// sources."""
+    lora_rank: int | None = None
+    """Largest rank of the adapters."""
+    listed_at: Timestamp | None = None
+    """When the source was last found to hold exactly this."""
+    doubt: str | None = None
+    """Why the latest check of the source failed, although what lies on the nodes still serves."""
+    in_claim: bool | None = None
+    """The claim that caches the weights for all nodes holds them."""
     spec: str | None = None
     """Digest of the part of the spec that was listed; with another one the listing starts over."""
     attempt: int = 1
@@ -76,7 +96,7 @@ class WeightsStatus(SeenWords):
     files: int | None = None
     """Number of files."""
     verified: str | None = None
-    """How the bytes were verified: crc64nvme, md5-etag or size-only."""
+    """How the bytes were verified: crc64nvme, crc32c, crc32, md5-etag or size-only."""
     nodes: Annotated[
         tuple[WeightsNode, ...],
         Field(json_schema_extra=by_key("name")),
