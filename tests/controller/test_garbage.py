@@ -15,6 +15,7 @@ from torpor.manifests.setting import Installation
 
 Json = dict[str, Any]
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/torpor-system/leases/torpor-controller"
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 USED, UNUSED = "weights.torpor.dev/used", "weights.torpor.dev/unused"
 
 
@@ -44,7 +45,10 @@ class Yard:
         kube.told = self.hear
         for name in ("n1", "n2", "n3"):
             labels = {"zone": "a", USED: "ready", UNUSED: "ready"}
-            kube.put(f"/api/v1/nodes/{name}", {"metadata": {"name": name, "labels": labels}})
+            kube.put(
+                f"/api/v1/nodes/{name}",
+                {"metadata": {"name": name, "labels": labels}, "status": READY},
+            )
 
     def hear(self, _: str, obj: Json) -> None:
         self.seen.nodes[obj["metadata"]["name"]] = obj
