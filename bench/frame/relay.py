@@ -31,12 +31,16 @@ class Relay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        _cut(self._listener)
+        self.close()
         with self._changed:
             links = list(self._open)
         for link in links:
             _cut(link)
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._listener.close()
 
     def wait_for(self, count: int, seconds: float) -> bool:
         """Wait until so many bytes have come back in all; whether they have."""

@@ -57,6 +57,9 @@ class Answer:
     body: bytes
     cut_after: int | None = None
     """Send only so many bytes of the body, then close."""
+    stall_after: int | None = None
+    """Send only so many bytes of the body, with 0 not even the head, and the rest when `until` is set."""
+    until: threading.Event = field(default_factory=threading.Event)
 
     def replace(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.status, self.body = status, body
@@ -143,6 +146,8 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
                 link.close()
 
         def answer(self, answer: Answer) -> None:
+            if answer.stall_after == 0:
+                answer.until.wait(60)
             self.send_response_only(answer.status)
             for name, value in answer.headers.items():
                 if name.lower() not in ("connection", "keep-alive"):
@@ -154,6 +159,11 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
                 self.wfile.flush()
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True
+            elif answer.stall_after:
+                self.wfile.write(answer.body[: answer.stall_after])
+                self.wfile.flush()
+                answer.until.wait(60)
+                self.wfile.write(answer.body[answer.stall_after :])
             else:
                 self.wfile.write(answer.body)
 

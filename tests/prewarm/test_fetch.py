@@ -275,8 +275,9 @@ def _downloads(proxy: FaultProxy) -> list[Asked]:
 def _start(prewarm: Prewarm, number: int, **changed: Any) -> "subprocess.Popen[str]":
     log = f"{prewarm.settings.termination_log}-{number}"
     environ = prewarm.environ(termination_log=log, **changed)
-    if "connections" in changed:
-        environ["TORPOR_PREWARM_CONNECTIONS"] = str(changed["connections"])
+    for name in ("connections", "processes"):
+        if name in changed:
+            environ[f"TORPOR_PREWARM_{name.upper()}"] = str(changed[name])
     command = [sys.executable, "-m", "torpor.prewarm", "fetch"]
     return subprocess.Popen(
         command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

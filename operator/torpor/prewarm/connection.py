@@ -41,23 +41,25 @@ class Connection:
         self._address = address
         self._trust = trust
         self._link: http.client.HTTPConnection | None = None
+        self._interrupts = 0
 
     def request(
         self, method: str, target: str, headers: dict[str, str], body: Body = None
     ) -> http.client.HTTPResponse:
         """Send a request and return the answer's head; the caller reads its body to the end.
 
-        A store may close a connection that was idle: such a request is sent once more on a fresh one.
+        A store may close a connection that was idle: such a request is sent once more on a fresh one, unless it
+        was us who made it fail.
 
         Raises:
             Interruption: no connection or no answer.
             FetchFailure: a certificate that is not trusted.
         """
-        reused = self._link is not None
+        reused, interrupts = self._link is not None, self._interrupts
         try:
             return self._send(method, target, headers, body)
         except Interruption:
-            if not reused:
+            if not reused or self._interrupts != interrupts:
                 raise
             return self._send(method, target, headers, body)
 
@@ -78,6 +80,7 @@ class Connection:
 
         Not by `SSLSocket.shutdown`, which also makes the reader take ciphertext for the answer.
         """
+        self._interrupts += 1
         link = self.socket
         if link is not None:
             with contextlib.suppress(OSError):
