@@ -154,7 +154,9 @@ def test_of_a_job_that_has_ended_nobody_says_that_it_did_not_start(
 ) -> None:
     (seen,) = seen_jobs([job(done(kind, message="deadline exceeded"))], pods, LATER)
     if pods and kind == "Complete":
-        state = JobState.RUNNING  # what its pod has left, such as what it evicted, is still to be heard
+        state = (
+            JobState.RUNNING
+        )  # what its pod has left, such as what it evicted, is still to be heard
     assert (seen.state, seen.stalls_ms, seen.reason) == (state, None, "WeightsInternal")
     assert seen.message == "deadline exceeded"
 
