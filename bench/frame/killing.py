@@ -132,7 +132,10 @@ class Victim:
     def _promised(self) -> int:
         """Bytes that the journal of the download under way holds, wherever a kill left it."""
         for journal in [*self._cache.glob("partial/*/.torpor/journal"), *self._unmarked_journals()]:
-            numbers = json.loads((journal.parent / "listing.json").read_text())["files"]
+            listing = journal.parent / "listing.json"
+            if not listing.exists():  # written after the empty journal
+                return 0
+            numbers = json.loads(listing.read_text())["files"]
             content = journal.read_bytes()
             total = 0
             for start in range(0, len(content) - RECORD_BYTES + 1, RECORD_BYTES):

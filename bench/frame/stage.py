@@ -36,17 +36,23 @@ class Stage:
     namespace: str
     source: str
 
-    def add_endpoint(self, name: str, **scaling: Any) -> None:
+    def add_endpoint(self, name: str, spec: Json | None = None, **scaling: Any) -> None:
         """Apply an endpoint of the quick stand-in and wait until it is Ready and its weights on the node.
 
         It sleeps a second after its last answer.
+
+        Args:
+            name: Its name.
+            spec: More of its spec.
+            scaling: More of its `spec.scaling`.
         """
-        spec: Json = {
+        composed: Json = {
             "scaling": {"keepAlive": {"policy": "fixed", "after": "1s"}, **scaling},
             "template": {"spec": {"containers": [_LEAVES_AT_ONCE]}},
+            **(spec or {}),
         }
         torpor = self.torpor
-        torpor.kube.apply(torpor.endpoint(name, self.namespace, self.source, spec, QUICK))
+        torpor.kube.apply(torpor.endpoint(name, self.namespace, self.source, composed, QUICK))
         torpor.wait_for_condition(self.namespace, name, "Ready", timeout=90)
         torpor.wait_for_condition(self.namespace, name, "WeightsReady", timeout=90)
 

@@ -15,6 +15,7 @@ from torpor.manifests.setting import Installation
 
 Json = dict[str, Any]
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/torpor-system/leases/torpor-controller"
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 USED, UNUSED = "weights.torpor.dev/used", "weights.torpor.dev/unused"
 
 
@@ -44,7 +45,10 @@ class Yard:
         kube.told = self.hear
         for name in ("n1", "n2", "n3"):
             labels = {"zone": "a", USED: "ready", UNUSED: "ready"}
-            kube.put(f"/api/v1/nodes/{name}", {"metadata": {"name": name, "labels": labels}})
+            kube.put(
+                f"/api/v1/nodes/{name}",
+                {"metadata": {"name": name, "labels": labels}, "status": READY},
+            )
 
     def hear(self, _: str, obj: Json) -> None:
         self.seen.nodes[obj["metadata"]["name"]] = obj
@@ -150,4 +154,32 @@ async def test_what_a_job_fetches_or_a_pod_runs_is_used_although_no_status_says_
     assert yard.labelled(UNUSED) == ["n1", "n2", "n3"]
     yard.seen.take_child("Job", job, deleted=True)
     await yard.labels.sweep_at_once()
+    assert yard.labelled(UNUSED) == []
+
+
+async def test_what_is_being_listed_anew_is_still_what_its_engine_would_find(yard: Yard) -> None:
+    key = ("ml", "tiny")
+    yard.seen.endpoints[key] = {"status": {"weights": {"spec": "another digest"}}}
+    notes = {"torpor.dev/weights": "used", "torpor.dev/weights-parts": "used"}
+    yard.seen.deployments[key] = {"spec": {"template": {"metadata": {"annotations": notes}}}}
+    await yard.labels.sweep_at_once()
+    assert (yard.labelled(USED), yard.labelled(UNUSED)) == (["n1", "n2", "n3"], [])
+    kept = [
+        o["spec"]["template"]["spec"]["containers"][0]["args"]
+        for p, o in yard.kube.objects.items()
+        if "/jobs/" in p
+    ]
+    assert kept == [["prewarm", "collect", "--keep", "used"]] * 3
+
+
+async def test_a_node_that_is_down_keeps_its_labels_until_it_is_back(yard: Yard) -> None:
+    path = "/api/v1/nodes/n2"
+    node = yard.kube.objects[path]
+    yard.kube.put(
+        path, {**node, "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
+    )
+    await yard.labels.sweep_at_once()
+    assert yard.labelled(UNUSED) == ["n2"]
+    yard.kube.put(path, {**yard.kube.objects[path], "status": READY})
+    await yard.labels.sweep()
     assert yard.labelled(UNUSED) == []

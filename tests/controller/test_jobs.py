@@ -153,6 +153,10 @@ def test_of_a_job_that_has_ended_nobody_says_that_it_did_not_start(
     kind: str, state: JobState, pods: list[Json]
 ) -> None:
     (seen,) = seen_jobs([job(done(kind, message="deadline exceeded"))], pods, LATER)
+    if pods and kind == "Complete":
+        state = (
+            JobState.RUNNING
+        )  # what its pod has left, such as what it evicted, is still to be heard
     assert (seen.state, seen.stalls_ms, seen.reason) == (state, None, "WeightsInternal")
     assert seen.message == "deadline exceeded"
 
@@ -182,3 +186,19 @@ def test_a_check_that_completes_before_its_pods_last_words_are_heard_is_not_over
     assert (waits.state, waits.hash, waits.stalls_ms) == (JobState.RUNNING, "", None)
     (over,) = seen_jobs([check], [pod(left(hash="h", bytes=16, files=3))], LATER)
     assert (over.state, over.hash, over.bytes) == (JobState.SUCCEEDED, "h", 16)
+
+
+def test_a_pull_that_takes_long_is_let_be() -> None:
+    pull = job()
+    pull["metadata"]["annotations"]["torpor.dev/prewarm-kind"] = "image"
+    (seen,) = seen_jobs([pull], [pod(BEING_MADE)], LATER)
+    assert (seen.kind, seen.state, seen.stalls_ms) == (JobKind.IMAGE, JobState.RUNNING, None)
+
+
+def test_an_image_that_is_there_is_pulled_although_its_container_could_not_start() -> None:
+    pull = job(done("Failed"))
+    pull["metadata"]["annotations"]["torpor.dev/prewarm-kind"] = "image"
+    made = pod({"terminated": {"exitCode": 128, "reason": "StartError"}})
+    made["status"]["containerStatuses"][0]["imageID"] = "sha256:0"
+    (seen,) = seen_jobs([pull], [made])
+    assert seen.state is JobState.SUCCEEDED

@@ -10,6 +10,7 @@ from torpor.domain.caching import (
     last_use_ms,
     used_at_all,
 )
+from torpor.domain.prewarmjobs import CLAIM
 
 A, B, C, LORA = "a" * 32, "b" * 32, "c" * 32, "d" * 32
 BUNDLE = "e" * 32
@@ -40,3 +41,8 @@ def test_the_last_use_is_the_last_start_and_never_before_the_creation() -> None:
     assert last_use_ms(50, 400, alive=False, now_ms=900) == 400
     assert last_use_ms(50, 20, alive=False, now_ms=900) == 50
     assert last_use_ms(50, 400, alive=True, now_ms=900) == 900
+
+
+def test_in_a_claim_everything_stays_that_runs_anywhere() -> None:
+    running = (Running("n1", (A,)), Running("n2", (C,)))
+    assert kept_on(CLAIM, (), running) == (A, C)

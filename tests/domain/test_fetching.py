@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from torpor.domain.checkpoint import refuse_config, refuse_index
 from torpor.domain.fetching import (
     MOST_FILES,
     FetchReason,
@@ -17,8 +18,6 @@ from torpor.domain.fetching import (
     format_bytes,
     listing_hash,
     plan_fetch,
-    refuse_config,
-    refuse_index,
     refuse_listing,
     refuse_size,
 )

@@ -66,3 +66,9 @@ def test_a_check_that_fails_is_a_doubt_and_no_fault() -> None:
 def test_a_listing_of_an_older_torpor_is_asked_about_at_once() -> None:
     old = replace(LISTED, listed_ms=0, parts=())
     assert recheck(old, (), NOW, HOUR).job == JobWanted(JobKind.RECHECK, 1)
+
+
+def test_a_revision_that_moved_without_a_change_of_content_keeps_its_address() -> None:
+    known = replace(LISTED, sources=("s3://m/hub/o/n/1/",))
+    moved = replace(SAME, sources=("s3://m/hub/o/n/2/",))
+    assert recheck(known, (moved,), NOW + HOUR, HOUR).weights.sources == known.sources

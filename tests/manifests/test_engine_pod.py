@@ -5,10 +5,24 @@ from typing import Any
 
 import pytest
 
-from tests.manifests.blueprints import BYTES, HASH, PLACED, endpoint, objects, template
+from tests.manifests.blueprints import (
+    BYTES,
+    HASH,
+    INSTALLATION,
+    PLACED,
+    endpoint,
+    objects,
+    template,
+)
 from torpor.domain.placement import Placement
+from torpor.domain.prewarmjobs import Weights
 from torpor.manifests import names
-from torpor.manifests.engine import LOAD_BYTES_PER_SECOND, START_SECONDS, template_hash
+from torpor.manifests.engine import (
+    LOAD_BYTES_PER_SECOND,
+    START_SECONDS,
+    engine_template,
+    template_hash,
+)
 
 Json = dict[str, Any]
 
@@ -199,3 +213,35 @@ def test_no_user_template_takes_torpors_own_labels_away(metadata: Any) -> None:
 
 def _with_template(metadata: Any) -> Any:
     return endpoint().spec.model_copy(update={"template": {"metadata": metadata}})
+
+
+def test_two_adapters_with_one_content_are_mounted_once() -> None:
+    adapters = [{"name": name, "source": f"s3://models/{name}/"} for name in ("one", "two")]
+    of = endpoint(model={"adapters": adapters})
+    same = Weights(hash="h", bytes=1, parts=(HASH, "b" * 32, "b" * 32), lora_rank=8)
+    pod = engine_template(of, PLACED, same, INSTALLATION)["spec"]
+    for container in pod["containers"]:
+        paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert len(paths) == len(set(paths))
+
+
+def test_the_companion_sees_no_more_than_the_engine_and_has_no_credentials() -> None:
+    model = {"s3": {"secretRef": {"name": "s3"}}}
+    for kept, secrets in (("node", False), ("none", False), ("s3", True)):
+        pod = template(endpoint(model=model, prewarm={"compileCache": kept}))["spec"]
+        companion = next(c for c in pod["containers"] if c["name"] == "companion")
+        assert ("secretKeyRef" in str(companion["env"])) is secrets
+        caches = [m for m in companion["volumeMounts"] if m["name"] == "torpor-weights"]
+        below = {mount["subPath"].partition("/")[0] for mount in caches}
+        assert below == ({"models"} if kept == "none" else {"models", "compile"})
+        assert all(m.get("readOnly") for m in caches if m["subPath"].startswith("models/"))
+        assert all(m["subPath"] == "compile/ml" for m in caches if "compile" in m["subPath"])
+
+
+def test_an_engine_on_a_claim_reads_it_where_it_lies() -> None:
+    pod = template(endpoint(model={"source": "pvc://store/models/tiny"}))["spec"]
+    engine_container = next(c for c in pod["containers"] if c["name"] == "engine")
+    assert engine_container["args"][0] == "/var/lib/torpor/claim/models/tiny"
+    assert {"name": "torpor-claim", "mountPath": "/var/lib/torpor/claim", "readOnly": True} in (
+        engine_container["volumeMounts"]
+    )

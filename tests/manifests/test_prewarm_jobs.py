@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.manifests.blueprints import HASH, INSTALLATION, endpoint
-from torpor.domain.prewarmjobs import JobKind, JobWanted, Weights
-from torpor.manifests.prewarmjobs import prewarm_job
+from torpor.domain.prewarmjobs import CLAIM, JobKind, JobWanted, Weights
+from torpor.manifests.prewarmjobs import Room, collect_job, prewarm_job
 from torpor.manifests.weights import weights_digest
 from torpor.manifests.workload import owner_reference
 
@@ -130,3 +130,31 @@ def test_what_the_engine_needs_to_be_let_in_the_prewarm_pods_get_too() -> None:
         assert {k: v for k, v in new.items() if k not in added} == {
             k: v for k, v in old.items() if k not in added
         }
+
+
+def test_into_a_claim_a_healthy_node_of_the_right_kind_fetches() -> None:
+    of = endpoint(prewarm={"cache": {"kind": "pvc", "claim": "weights"}})
+    room = Room(near=(("gpu", "l40s"),))
+    wanted = JobWanted(JobKind.FETCH, 1, CLAIM)
+    made = prewarm_job(of, INSTALLATION, wanted, LISTED, owner_reference(of), room)
+    pod = made["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"gpu": "l40s"}
+    assert "affinity" not in pod
+    assert pod["tolerations"] == [{"operator": "Exists", "effect": "NoSchedule"}]
+    assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "weights"}
+
+
+def test_a_check_attaches_no_claim_that_is_only_a_cache() -> None:
+    of = endpoint(prewarm={"cache": {"kind": "pvc", "claim": "weights"}})
+    check = prewarm_job(of, INSTALLATION, JobWanted(JobKind.CHECK, 1), LISTED, owner_reference(of))
+    assert "weights" not in str(check["spec"]["template"]["spec"]["volumes"])
+
+
+def test_who_clears_a_node_needs_no_secret_and_leaves_with_torpor() -> None:
+    owner = {"kind": "Lease", "uid": "x"}
+    made = collect_job(INSTALLATION, "torpor-system", "node-1", Room((HASH,), 7), owner)
+    assert made["metadata"]["ownerReferences"] == [owner]
+    assert "secretKeyRef" not in str(made)
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["prewarm", "collect", "--keep", HASH]
+    assert {"name": "TORPOR_CACHE_KEEP_AS_OF", "value": "7"} in container["env"]

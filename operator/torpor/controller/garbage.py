@@ -70,7 +70,10 @@ class NodeLabels:
         await self.sweep()
 
     async def sweep(self) -> None:
-        """Clear what no endpoint stood behind in two sweeps: one may fall between two status writes."""
+        """Clear what no endpoint stood behind in two sweeps: one may fall between two status writes.
+
+        A node that is down keeps its labels until it is back: nothing can be cleared there, nor must it be forgotten.
+        """
         used = self._used_labels()
         found: set[tuple[str, str]] = set()
         for name, node in list(self._seen.nodes.items()):
@@ -81,7 +84,7 @@ class NodeLabels:
                 if k.startswith(names.WEIGHTS_NODE_PREFIX) and k not in used
             }
         sure = found & self._suspects
-        for place in sorted({name for name, _ in sure}):
+        for place in sorted({name for name, _ in sure if self._seen.is_ready(name)}):
             await self._clear(place, {key: None for name, key in sure if name == place})
         self._suspects = found
 

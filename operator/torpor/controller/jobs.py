@@ -52,10 +52,14 @@ def _job_seen(job: Json, pod: Json | None, now_ms: int, heard: Mapping[str, Prog
     over = "Complete" in ended or "Failed" in ended  # its pod may be gone; it started all the same
     stalled_ms, why = _STARTED if over else _not_started(job, pod, container)
     stuck = _stuck(container) or (why if stalled_ms is not None and now_ms >= stalled_ms else None)
-    kind = JobKind(notes.get(names.PREWARM_KIND, JobKind.CHECK))
+    kind = job_kind(job)
     state, found = JobState.RUNNING, str(left.get("hash") or notes.get(names.WEIGHTS_HASH, ""))
     pulled = kind is JobKind.IMAGE and ("Complete" in ended or bool(container.get("imageID")))
-    if pulled or ("Complete" in ended and found):  # else its pod's last words are still to come
+    state_said = container.get("state") or {}
+    silent = pod is not None and not left and "terminated" not in state_said
+    if pulled or (
+        "Complete" in ended and found and not silent
+    ):  # else its last words are still to come
         state = JobState.SUCCEEDED
     elif "Failed" in ended or stuck:
         state = JobState.FAILED
@@ -80,10 +84,17 @@ def _job_seen(job: Json, pod: Json | None, now_ms: int, heard: Mapping[str, Prog
         created_ms=ms(job["metadata"].get("creationTimestamp")) or 0,
         parts=_words(left.get("parts")),
         sources=_words(left.get("sources")),
+        commits=_words(left.get("commits")),
         lora_rank=int(left.get("loraRank") or 0),
         evicted=_words(left.get("evicted")),
         progress=heard.get((pod or {}).get("metadata", {}).get("uid", "")),
     )
+
+
+def job_kind(job: Json) -> JobKind:
+    """Return what a Job is for."""
+    notes = job["metadata"].get("annotations") or {}
+    return JobKind(notes.get(names.PREWARM_KIND, JobKind.CHECK))
 
 
 def _words(said: Any) -> tuple[str, ...]:
@@ -120,6 +131,10 @@ def _not_started(
     if "running" in state or "terminated" in state:
         return _STARTED
     node = (pod.get("spec") or {}).get("nodeName")
+    if node and job_kind(job) is JobKind.IMAGE:
+        return (
+            _STARTED  # being created is what a pull looks like; the Job has a deadline of its own
+        )
     if node:
         words = f"node {node} has not started pod {pod['metadata']['name']} for {POD_STARTED_MS // 1000} s"
         return made + POD_STARTED_MS, (Reason.WEIGHTS_INTERNAL, words)

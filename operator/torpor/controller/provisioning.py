@@ -6,26 +6,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from torpor.api.endpoint import CacheKind, InferenceEndpoint
+from torpor.api.endpoint import CacheKind, InferenceEndpoint, normal
 from torpor.controller.jobs import jobs_seen
 from torpor.controller.progress import ProgressPoller
 from torpor.controller.seen import Key, Seen
 from torpor.domain import caching
 from torpor.domain.caching import Holding, Running
+from torpor.domain.hub import resolved_sources
 from torpor.domain.observation import PodSeen
 from torpor.domain.placement import Placement
-from torpor.domain.prewarmjobs import CLAIM, JobSeen, NodeNeeds, Progress
+from torpor.domain.prewarmjobs import CLAIM, JobKind, JobSeen, JobState, NodeNeeds, Progress
 from torpor.domain.pulling import Pulls, names_image, plan_pulls
 from torpor.domain.remembering import epoch_ms
 from torpor.manifests import names
 from torpor.manifests.cachevolumes import claim_source
 from torpor.manifests.prewarmjobs import Room, engine_image, image_mark
 from torpor.manifests.setting import Installation
+from torpor.manifests.weights import extras
 
 Json = dict[str, Any]
 
-CLAIM_DOUBT_MS = 3_000
-"""How long an engine may look for weights in a claim before it counts as not having them: ten times a hit."""
+DOUBT_MS = 15_000
+"""How long an engine may look for weights that should be there before they count as gone. A hit takes a tenth of a
+second; pulling torpor's image or attaching a volume before it may take longer."""
 
 
 def seen_jobs(
@@ -34,9 +37,17 @@ def seen_jobs(
     """Return the endpoint's prewarm Jobs with what their pods say."""
     pods = seen.pods_of(key, names.COMPONENT_PREWARM)
     found = jobs_seen(seen.jobs(key), pods, now_ms, progress.heard)
-    if endpoint.spec.model.hub is not None:
-        return found
-    return tuple(replace(job, sources=()) for job in found)  # they are those of the spec
+    hub = endpoint.spec.model.hub
+    if hub is None:
+        return tuple(replace(job, sources=()) for job in found)  # they are those of the spec
+    asked = [endpoint.spec.model.source, *(one["source"] for one in extras(endpoint))]
+    mirror = normal(hub.mirror)
+    return tuple(
+        replace(job, sources=resolved_sources(asked, {"commits": list(job.commits)}, mirror))
+        if job.kind in (JobKind.CHECK, JobKind.RECHECK)
+        else job
+        for job in found
+    )
 
 
 def node_needs(
@@ -45,6 +56,7 @@ def node_needs(
     placement: Placement,
     pods: Iterable[PodSeen],
     weights_hash: str,
+    jobs: tuple[JobSeen, ...],
     now_ms: int,
 ) -> NodeNeeds:
     """Return which nodes should hold the weights, by the kind of cache, and which do."""
@@ -55,12 +67,11 @@ def node_needs(
         stuck = [pod.created_ms for pod in pods if _waits_long(pod, now_ms)]
         doubts = ((CLAIM, max(stuck)),) if stuck else ()
         return NodeNeeds(() if wanted == "none" else (CLAIM,), doubts)
-    has = ready_nodes(seen, weights_hash)
+    doubted = {pod.node for pod in pods if _waits_long(pod, now_ms)}
+    has = ready_nodes(seen, weights_hash) - {node for node in doubted if node is not None}
     nodes = () if wanted == "none" else placement.nodes
-    if isinstance(
-        wanted, int
-    ):  # those that have them already come first: nothing is moved for the count's sake
-        nodes = tuple(sorted(nodes, key=lambda node: node not in has))[:wanted]
+    if isinstance(wanted, int):
+        nodes = tuple(sorted(nodes, key=lambda node: _rank(node, has, jobs)))[:wanted]
     waking = tuple(
         (pod.node, pod.created_ms)
         for pod in pods
@@ -75,15 +86,20 @@ def node_needs(
     return NodeNeeds(nodes, waking, has)
 
 
+def _rank(node: str, has: frozenset[str], jobs: Iterable[JobSeen]) -> tuple[bool, bool, bool]:
+    """Who keeps its place when a number of nodes is wanted: who has them, who is getting them, who has not failed."""
+    ours = [job for job in jobs if job.kind is JobKind.FETCH and job.node == node]
+    latest = max(ours, key=lambda job: job.attempt, default=None)
+    state = latest.state if latest else None
+    return node not in has, state is not JobState.RUNNING, state is JobState.FAILED
+
+
 def _waits_long(pod: PodSeen, now_ms: int) -> bool:
-    """Whether an engine waits for weights that a claim should hold: somebody else's may have made them go."""
+    """Whether an engine waits for weights that should be there: somebody else's may have made them go."""
     starting = pod.gone_ms is None and pod.deleted_ms is None and not pod.ready
     since = pod.scheduled_ms
     return (
-        starting
-        and pod.weights_done_ms is None
-        and since is not None
-        and now_ms > since + CLAIM_DOUBT_MS
+        starting and pod.weights_done_ms is None and since is not None and now_ms > since + DOUBT_MS
     )
 
 
@@ -132,15 +148,24 @@ def loading(pods: Iterable[PodSeen], heard: Mapping[str, Progress]) -> dict[str,
 
 
 def holdings(seen: Seen) -> list[Holding]:
-    """Return every endpoint's weights as its status has them."""
+    """Return every endpoint's weights: as its status has them, and as its engine would find them.
+
+    While a source is checked anew the status has none; what the Deployment was made for still is the endpoint's.
+    """
     found = []
-    for obj in seen.endpoints.values():
+    for key, obj in seen.endpoints.items():
+        prewarm = (obj.get("spec") or {}).get("prewarm") or {}
+        pinned = bool(prewarm.get("pin"))
         weights = (obj.get("status") or {}).get("weights") or {}
         label = str(weights.get("hash") or "")
         if label:
-            parts = tuple(weights.get("parts") or (label,))
-            prewarm = (obj.get("spec") or {}).get("prewarm") or {}
-            found.append(Holding(label, parts, bool(prewarm.get("pin"))))
+            found.append(Holding(label, tuple(weights.get("parts") or (label,)), pinned))
+        template = (seen.deployments.get(key) or {}).get("spec", {}).get("template") or {}
+        notes = (template.get("metadata") or {}).get("annotations") or {}
+        label = str(notes.get(names.WEIGHTS_HASH) or "")
+        if label:
+            parts = str(notes.get(names.WEIGHTS_PARTS) or label).split()
+            found.append(Holding(label, tuple(parts), pinned))
     return found
 
 

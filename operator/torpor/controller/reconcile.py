@@ -134,7 +134,7 @@ class Reconciler:
         nodes = [observe.node_view(obj) for obj in seen.nodes.values()]
         placement = place(spec, classes, nodes, listed.bytes)
         placement = replace(placement, rejected=(*placement.rejected, *unread))
-        needs = provisioning.node_needs(seen, endpoint, placement, pods, listed.hash, now_ms)
+        needs = provisioning.node_needs(seen, endpoint, placement, pods, listed.hash, jobs, now_ms)
         install = self._t.installation
         plan = prewarming.plan(digest, known, jobs, needs, now_ms, install.recheck_ms)
         plan = prewarming.still_wrong(plan, weights_fault_of(endpoint.status.conditions))

@@ -153,7 +153,7 @@ class Seen:
                 continue
             due = epoch_ms(pod["metadata"].get("deletionTimestamp"))
             lost = due is not None and now_ms > due + LOST_MS
-            if not (lost and not self._node_ready(pod["spec"].get("nodeName"))):
+            if not (lost and not self.is_ready(pod["spec"].get("nodeName"))):
                 yield pod
 
     def known(self, plural: str) -> dict[str, Json]:
@@ -171,7 +171,8 @@ class Seen:
         }
         return {obj["metadata"]["uid"]: obj for obj in flat[plural]}
 
-    def _node_ready(self, name: str | None) -> bool:
+    def is_ready(self, name: str | None) -> bool:
+        """Say whether a node is ready."""
         status = self.nodes.get(name or "", {}).get("status") or {}
         return any(
             c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ()

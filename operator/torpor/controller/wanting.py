@@ -79,7 +79,7 @@ def held_back(endpoint: InferenceEndpoint, picture: Picture, wanted: Wanted) -> 
         return False
     if workload.replicas == 0 or not any(pod.ready for pod in picture.pods):
         return False
-    if workload.served_names and workload.served_names != " ".join(endpoint.served_names):
+    if workload.served_names and workload.served_names != " ".join(endpoint.asked_names):
         return False
     return not _idle_at_the_floor(endpoint, picture)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from torpor.domain.prewarmjobs import CLAIM
+
 
 @dataclass(frozen=True, slots=True)
 class Holding:
@@ -30,7 +32,8 @@ class Running:
 def kept_on(node: str, holdings: Iterable[Holding], running: Iterable[Running]) -> tuple[str, ...]:
     """Return the hashes that must stay on a node: what is pinned, what runs there, what may be about to run there."""
     kept = {part for holding in holdings if holding.pinned for part in holding.parts}
-    kept |= {part for pod in running if pod.node in (None, node) for part in pod.parts}
+    everywhere = node == CLAIM  # engines on all nodes read the one claim
+    kept |= {p for pod in running if everywhere or pod.node in (None, node) for p in pod.parts}
     return tuple(sorted(kept))
 
 

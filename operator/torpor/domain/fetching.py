@@ -6,11 +6,9 @@ files first, so that an engine's configuration is there early, then each shard f
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import cast
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf")
 """A checkpoint has at least one file that ends so, beside its `config.json`."""
@@ -233,28 +231,6 @@ def _refuse_etags(source: str, files: Sequence[RemoteFile]) -> Refusal | None:
     return None
 
 
-def refuse_config(source: str, text: bytes) -> Refusal | None:
-    """Refuse a `config.json` that no engine can read."""
-    if _parse_object(text) is not None:
-        return None
-    return Refusal(FetchReason.CORRUPT, f"{source}config.json is not a JSON object")
-
-
-def refuse_index(source: str, index: str, text: bytes, keys: set[str]) -> Refusal | None:
-    """Refuse an index (`model.safetensors.index.json`) that names shards which are not there."""
-    weight_map = (_parse_object(text) or {}).get("weight_map")
-    if not isinstance(weight_map, dict):
-        return Refusal(FetchReason.CORRUPT, f"{source}{index} has no weight_map")
-    named = {str(shard) for shard in cast("dict[str, object]", weight_map).values()}
-    missing = sorted(named - keys)
-    if not missing:
-        return None
-    return Refusal(
-        FetchReason.CORRUPT,
-        f"{source}{index} names {len(named)} files, of which {len(missing)} are missing, first {missing[0]!r}",
-    )
-
-
 def refuse_size(
     source: str, need_bytes: int, budget_bytes: int, used_bytes: int, free_bytes: int | None
 ) -> Refusal | None:
@@ -297,11 +273,3 @@ def format_bytes(count: int) -> str:
             return f"{count} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} TiB"
-
-
-def _parse_object(text: bytes) -> dict[str, object] | None:
-    try:
-        parsed: object = json.loads(text)
-    except ValueError:
-        return None
-    return cast("dict[str, object]", parsed) if isinstance(parsed, dict) else None

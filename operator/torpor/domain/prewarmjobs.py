@@ -71,6 +71,8 @@ class JobSeen:
     """Hashes of the model, its draft and its adapters, in that order."""
     sources: tuple[str, ...] = ()
     """Where those lie in the bucket, where that differs from the spec: copies of hf:// sources."""
+    commits: tuple[str, ...] = ()
+    """What the revisions of hf:// sources meant; empty for what names its commit, or is none."""
     lora_rank: int = 0
     evicted: tuple[str, ...] = ()
     """Hashes of other weights that made room."""

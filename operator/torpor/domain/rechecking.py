@@ -65,6 +65,8 @@ def recheck(
         doubted = replace(weights, listed_ms=asked_ms, doubt=seen.message)
         return Rechecked(doubted, look_again_ms=again)
     if seen.hash == weights.hash:
-        sure = replace(weights, listed_ms=asked_ms, doubt="", sources=seen.sources)
+        # A revision that moved without a change of content: the older copy is as good, and its address is in use.
+        sources = weights.sources or seen.sources
+        sure = replace(weights, listed_ms=asked_ms, doubt="", sources=sources)
         return Rechecked(sure, look_again_ms=again)
     return Rechecked(listed(weights.spec, seen, weights.attempt + 1), look_again_ms=again)

@@ -53,7 +53,7 @@ def cache_mounts(endpoint: InferenceEndpoint, installation: Installation) -> lis
     """Return where a prewarm container sees them: the whole cache, and the claim of a pvc:// source."""
     mounts: list[Json] = [{"name": CACHE_VOLUME, "mountPath": installation.cache_dir}]
     if claim_source(endpoint) is not None:
-        mounts.append({"name": CLAIM_VOLUME, "mountPath": CLAIM_DIR, "readOnly": True})
+        mounts.append(_claim_mount())
     return mounts
 
 
@@ -73,9 +73,8 @@ def engine_mounts(
 
     A mount of the sub-folder shows this endpoint's weights, not everybody's.
     """
-    source = claim_source(endpoint)
-    if source is not None:
-        return [{"mountPath": weights_dir(installation, parts[0]), **_folder(source)}]
+    if claim_source(endpoint) is not None:
+        return [_claim_mount()]  # as a whole: what was checked may have links from folder to folder
     return [
         {
             "name": CACHE_VOLUME,
@@ -83,10 +82,19 @@ def engine_mounts(
             "subPath": f"models/{part}",
             "readOnly": True,
         }
-        for part in parts
+        for part in dict.fromkeys(parts)  # two adapters may have the same content
     ]
 
 
-def _folder(source: ClaimSource) -> Json:
-    below = {"subPath": source.path} if source.path else {}
-    return {"name": CLAIM_VOLUME, **below, "readOnly": True}
+def engine_dirs(
+    endpoint: InferenceEndpoint, installation: Installation, parts: tuple[str, ...]
+) -> list[str]:
+    """Return the folders of model, draft and adapters as the engine sees them."""
+    source = claim_source(endpoint)
+    if source is not None:
+        return [f"{CLAIM_DIR}/{source.path}".rstrip("/")]
+    return [weights_dir(installation, part) for part in parts]
+
+
+def _claim_mount() -> Json:
+    return {"name": CLAIM_VOLUME, "mountPath": CLAIM_DIR, "readOnly": True}

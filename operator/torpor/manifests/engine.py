@@ -69,7 +69,7 @@ def engine_template(
     notes = {
         names.WEIGHTS_HASH: weights.hash,
         names.WEIGHTS_PARTS: " ".join(weights.all_parts),
-        names.SERVED_NAMES: " ".join(endpoint.served_names),
+        names.SERVED_NAMES: " ".join(endpoint.asked_names),
     }
     engine = _engine(endpoint, placement, weights, installation)
     helpers = _Helpers(endpoint, placement, weights, installation, engine)

@@ -25,7 +25,8 @@ from torpor.manifests.weights import (
 Json = dict[str, Any]
 
 _SECONDS_PER_JOB = 6 * 3600
-_KEEP_FINISHED_SECONDS = 900
+_KEEP_FINISHED_SECONDS = 7200
+"""Longer than any pause before the next try: a failed Job is the witness of its attempt."""
 _KEEP_COLLECTED_SECONDS = 60
 _FROM_TEMPLATE = ("imagePullSecrets", "tolerations", "priorityClassName", "serviceAccountName")
 """Parts of the user's template that prewarm pods need as well: to be pulled, admitted and scheduled like the engine,
@@ -147,6 +148,8 @@ def _pod(
         pod["affinity"] = _only_on(wanted.node)
     elif wanted.kind is JobKind.FETCH:
         pod["nodeSelector"] = dict(room.near)
+        # What keeps pods off a node for other reasons than its GPUs is left standing: the scheduler chooses the node.
+        pod["tolerations"] = [{"operator": "Exists", "effect": "NoSchedule"}]
     theirs = endpoint.spec.template.get("spec") or {}
     return merge(pod, {part: theirs[part] for part in _FROM_TEMPLATE if part in theirs})
 

@@ -6,7 +6,7 @@ from torpor.api.endpoint import CacheKind, InferenceEndpoint
 from torpor.domain.loading import Tier, choose_loading
 from torpor.domain.prewarmjobs import Weights
 from torpor.manifests import names
-from torpor.manifests.cachevolumes import claim_source, weights_dir
+from torpor.manifests.cachevolumes import claim_source, engine_dirs
 from torpor.manifests.loader import draft_args, lora_args
 from torpor.manifests.setting import Installation
 
@@ -31,7 +31,7 @@ def engine_args(
         ValueError: The adapters have a rank that no vLLM takes.
     """
     model = endpoint.spec.model
-    folders = [weights_dir(installation, part) for part in weights.all_parts]
+    folders = engine_dirs(endpoint, installation, weights.all_parts)
     args = [folders[0], "--served-model-name", *endpoint.served_names]
     args += ["--host", "0.0.0.0", "--port", str(names.ENGINE_PORT)]
     args += ["--shutdown-timeout", str(shutdown_seconds)]

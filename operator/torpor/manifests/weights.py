@@ -101,7 +101,7 @@ def prewarm_container(
         "image": installation.image,
         "imagePullPolicy": installation.image_pull_policy,
         "args": ["prewarm", *args],
-        "env": _environment(endpoint, installation, weights),
+        "env": _environment(endpoint, installation, weights, hub=credentials),
         "volumeMounts": mounts,
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -140,7 +140,7 @@ def _credential(secret: str, key: str, optional: bool) -> Json:
 
 
 def _environment(
-    endpoint: InferenceEndpoint, installation: Installation, weights: Weights
+    endpoint: InferenceEndpoint, installation: Installation, weights: Weights, *, hub: bool
 ) -> list[Json]:
     model = endpoint.spec.model
     more = extras(endpoint, weights.sources)
@@ -162,5 +162,5 @@ def _environment(
     unresolved = any(source.startswith("hf://") for source in sources)
     return [
         *({"name": name, "value": value} for name, value in values.items() if value),
-        *(hub_environment(endpoint) if unresolved else ()),
+        *(hub_environment(endpoint) if hub and unresolved else ()),
     ]

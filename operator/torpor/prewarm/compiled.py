@@ -82,6 +82,11 @@ def name_key(parts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def has_entry(layout: Layout, compile_key: str) -> bool:
+    """Whether the node has an entry for engines that the controller names so."""
+    return find_entry(layout, name_key(key_parts(compile_key))) is not None
+
+
 def find_entry(layout: Layout, key: str) -> Entry | None:
     """Return a readable entry, None if there is none; whether its files are whole is seen when they are copied."""
     try:

@@ -21,8 +21,8 @@ from torpor.prewarm.hand import Desk, Wish
 from torpor.prewarm.writing import Rung
 from torpor.settings.prewarm import PrewarmSettings
 
-HANDS = 32
-"""Channels of one process: two processes have as many as there can be connections."""
+HANDS = 64
+"""Channels of one process: as many as there can be connections, since threads that leave still hold theirs."""
 
 LEAVE_SECONDS = 5.0
 

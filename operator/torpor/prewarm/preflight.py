@@ -5,13 +5,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple, Protocol
 
 from torpor.domain.artifacts import ADAPTER_CONFIG, ArtifactKind, read_rank, refuse_adapter
+from torpor.domain.checkpoint import refuse_config, refuse_index
 from torpor.domain.fetching import (
     FetchReason,
     RemoteFile,
     checkpoint_files,
     listing_hash,
-    refuse_config,
-    refuse_index,
     refuse_listing,
     refuse_size,
 )

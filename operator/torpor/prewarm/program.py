@@ -117,7 +117,7 @@ def run(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
         check_hash(name)
     result = _bring(order, settings)
     if order.mode in ("fetch", "ensure") and settings.compile_key:
-        result |= _compiled(order, settings, fetched=result["reason"] != "Hit")
+        result |= _compiled(order, settings)
     return result
 
 
@@ -159,13 +159,13 @@ def _accompany(order: Order) -> int:
         return 0
 
 
-def _compiled(order: Order, settings: PrewarmSettings, *, fetched: bool) -> dict[str, Any]:
-    """Give the pod what engines like its own have compiled before. The bucket is asked only where time is spent anyway.
+def _compiled(order: Order, settings: PrewarmSettings) -> dict[str, Any]:
+    """Give the pod what engines like its own have compiled before; a node that has nothing asks the bucket first."""
+    from torpor.prewarm.compiled import has_entry
 
-    The node's entry is brought by the Job that fetches, and by an init container that had to fetch the weights itself.
-    """
     said: dict[str, Any] = {}
-    if settings.compile_store == "s3" and (fetched or order.mode == "fetch"):
+    own = Layout(settings.cache_dir).compiled
+    if settings.compile_store == "s3" and not has_entry(own, settings.compile_key):
         from torpor.prewarm.compiledstore import bring_entry
 
         said["compiledBrought"] = bring_entry(settings)

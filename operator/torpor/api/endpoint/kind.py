@@ -97,3 +97,8 @@ class InferenceEndpoint(SeenWords):
     def served_names(self) -> tuple[str, ...]:
         """Give the model's name and its aliases, the name first."""
         return (self.model_name, *self.spec.model.aliases)
+
+    @property
+    def asked_names(self) -> tuple[str, ...]:
+        """Give every name that a request may carry: those of the model, then those of its adapters."""
+        return (*self.served_names, *(adapter.name for adapter in self.spec.model.adapters))
