@@ -1,11 +1,16 @@
 """https: the authority that was given is trusted, beside the system's; else endpoint and authority are named."""
 
+import contextlib
+import socket
+import ssl
+import threading
 from pathlib import Path
 
 import pytest
 
-from tests.prewarm.conftest import Prewarm, Secured
+from tests.prewarm.conftest import PART, Prewarm, Secured
 from tests.prewarm.s3server import Bucket, make_certificates
+from torpor.prewarm.tls import TlsLink
 
 
 @pytest.fixture
@@ -78,3 +83,108 @@ def test_http_to_a_tls_port_says_so(secure: Prewarm) -> None:
     result = secure.run("preflight", endpoint=endpoint)
     assert result["reason"] == "WeightsUnreachable"
     assert "is it an https port?" in result["message"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ranges_of_many_records_come_whole_over_tls(
+    processes: int, secure: Prewarm, s3_tls: Secured, bucket: Bucket
+) -> None:
+    """Pieces of several megabytes, records of a few kilobytes, and connections that are used again."""
+    files = bucket.put_checkpoint("llama/", shard_bytes=9 * 1024 * 1024 + 77)
+    result = secure.run(
+        "fetch",
+        ca_file=str(s3_tls.authority),
+        part_bytes=4 * 1024 * 1024,
+        connections=2,
+        processes=processes,
+    )
+    assert (result["reason"], result["verified"]) == ("Ready", "crc64nvme")
+    secure.assert_holds(result, files)
+
+
+def test_a_tls_connection_that_is_cut_in_the_middle_is_an_interruption(
+    secure: Prewarm, s3_tls: Secured, bucket: Bucket
+) -> None:
+    """The cut falls between two records or into one: neither may be taken for the end of the answer."""
+    files = bucket.put_checkpoint("llama/", shard_bytes=40 * PART)
+    with CuttingRelay(s3_tls.server.port, after_bytes=900_001) as relay:
+        result = secure.run(
+            "fetch",
+            endpoint=f"https://127.0.0.1:{relay.port}",
+            ca_file=str(s3_tls.authority),
+            part_attempts=10,
+            connections=2,
+        )
+    assert relay.cuts >= 2
+    secure.assert_holds(result, files)
+
+
+def test_a_peer_that_says_goodbye_early_ends_the_read_with_what_there_was(
+    tmp_path: Path,
+) -> None:
+    authority, (certificate, key) = make_certificates(tmp_path / "pki")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    ours, theirs = socket.socketpair()
+
+    def say_goodbye() -> None:
+        with context.wrap_socket(theirs, server_side=True) as peer:
+            peer.sendall(bytes(1000))
+            with contextlib.suppress(OSError):
+                peer.unwrap()
+
+    thread = threading.Thread(target=say_goodbye)
+    thread.start()
+    link = TlsLink(ours, ssl.create_default_context(cafile=str(authority)), "127.0.0.1")
+    try:
+        assert link.read_into(memoryview(bytearray(2000)), 2000) == 1000
+        assert link.makefile("rb").read(1) == b""
+    finally:
+        link.close()
+        thread.join(10)
+
+
+class CuttingRelay:
+    """Passes bytes on as they are, and closes each connection after so many of the answer's."""
+
+    def __init__(self, port: int, after_bytes: int) -> None:
+        self.cuts = 0
+        self._upstream = port
+        self._after = after_bytes
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def __enter__(self) -> "CuttingRelay":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._upstream))
+            threading.Thread(target=_pass_on, args=(client, server), daemon=True).start()
+            threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+
+    def _answer(self, server: socket.socket, client: socket.socket) -> None:
+        left = self._after
+        with contextlib.suppress(OSError), server, client:
+            while left and (data := server.recv(min(left, 65536))):
+                client.sendall(data)
+                left -= len(data)
+            self.cuts += left == 0
+            client.shutdown(socket.SHUT_RDWR)
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)

@@ -4,7 +4,6 @@ Decisions from measurements; who measures is `torpor.prewarm`. A round is the se
 """
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -113,7 +112,7 @@ def choose_hedges(waited: Sequence[float], usual: Sequence[float], idle: int) ->
     """
     if not usual:
         return []
-    median = statistics.median(usual)
+    median = sorted(usual)[len(usual) // 2]
     limit = max(median * HEDGE_FACTOR, median + HEDGE_SECONDS)
     slow = [index for index, seconds in enumerate(waited) if seconds > limit]
     return sorted(slow, key=lambda index: -waited[index])[: max(0, idle)]

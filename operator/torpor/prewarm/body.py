@@ -1,18 +1,18 @@
 """The body of an answer, read straight into the caller's memory with as few wake-ups as the socket allows.
 
 A plain socket is asked for a whole piece in one system call (`MSG_WAITALL`), so that Python is not woken for
-each segment that arrives; the kernel keeps the time (`SO_RCVTIMEO`). TLS gives 16 KiB at a time: it is read
+each segment that arrives; the kernel keeps the time (`SO_RCVTIMEO`). TLS gives a record at a time: it is read
 without the layers of `io` in between. Anything else, such as chunked answers, goes through `http.client`.
 """
 
 import http.client
 import socket
-import ssl
 from collections.abc import Callable
 
 from torpor.domain.fetching import FetchReason
 from torpor.prewarm.address import Address
 from torpor.prewarm.connection import SILENCE_SECONDS, Interruption
+from torpor.prewarm.tls import TlsLink
 
 STEP_BYTES = 1024 * 1024
 """Bytes read between two looks at whether to stop, where the way of reading leaves a choice."""
@@ -25,7 +25,7 @@ class Body:
         self,
         address: Address,
         response: http.client.HTTPResponse,
-        link: socket.socket | None,
+        link: socket.socket | TlsLink | None,
         wanted: int,
     ) -> None:
         """`link` is the connection's socket; None when the answer ends with the connection."""
@@ -36,7 +36,7 @@ class Body:
         self._drained = False
         self._chunked = response.length is None
         self._link = None if self._chunked else link
-        if isinstance(self._link, socket.socket) and not isinstance(self._link, ssl.SSLSocket):
+        if self._link is not None:
             self._link.settimeout(None)
 
     def fill(self, view: memoryview, moved: Callable[[int], None]) -> None:
@@ -72,8 +72,7 @@ class Body:
             )
         if self._link is not None:
             self._response.close()
-            if not isinstance(self._link, ssl.SSLSocket):
-                self._link.settimeout(SILENCE_SECONDS)
+            self._link.settimeout(SILENCE_SECONDS)
 
     def _drain(self, view: memoryview) -> int:
         """Take what the reader of the head had read too much; only it may read until its buffer is empty."""
@@ -86,8 +85,9 @@ class Body:
         return ahead
 
     def _step(self, view: memoryview, moved: Callable[[int], None]) -> int:
-        if isinstance(self._link, ssl.SSLSocket):
-            count = _read_records(self._link, view[:STEP_BYTES])
+        if isinstance(self._link, TlsLink):
+            step = view[:STEP_BYTES]
+            count = self._link.read_into(step, len(step))
         elif self._link is not None:
             try:
                 count = self._link.recv_into(view, 0, socket.MSG_WAITALL)
@@ -97,14 +97,3 @@ class Body:
             count = self._response.readinto(view[:STEP_BYTES])
         moved(count)
         return count
-
-
-def _read_records(link: ssl.SSLSocket, view: memoryview) -> int:
-    """Read until the view is full or the peer has closed."""
-    filled, wanted = 0, len(view)
-    while filled < wanted:
-        count = link.recv_into(view[filled:])
-        if not count:
-            break
-        filled += count
-    return filled

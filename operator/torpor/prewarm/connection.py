@@ -6,10 +6,12 @@ import http.client
 import socket
 import ssl
 import struct
+from typing import Any, cast
 
 from torpor.domain.fetching import FetchReason
 from torpor.prewarm.address import Address
 from torpor.prewarm.failure import FetchFailure
+from torpor.prewarm.tls import TlsLink
 from torpor.prewarm.trust import Trust, explain_tls_error
 
 CONNECT_SECONDS = 5.0
@@ -70,21 +72,18 @@ class Connection:
             link.close()
 
     @property
-    def socket(self) -> socket.socket | None:
+    def socket(self) -> socket.socket | TlsLink | None:
         """The open connection; None also when the answer under way ends with it."""
-        link: socket.socket | None = self._link.sock if self._link is not None else None
+        link: socket.socket | TlsLink | None = self._link.sock if self._link is not None else None
         return link
 
     def interrupt(self) -> None:
-        """Make a read in another thread fail now.
-
-        Not by `SSLSocket.shutdown`, which also makes the reader take ciphertext for the answer.
-        """
+        """Make a read in another thread fail now."""
         self._interrupts += 1
         link = self.socket
         if link is not None:
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(link, socket.SHUT_RDWR)
+                link.shutdown(socket.SHUT_RDWR)
 
     def _send(
         self, method: str, target: str, headers: dict[str, str], body: Body
@@ -99,14 +98,12 @@ class Connection:
 
     def _open(self) -> http.client.HTTPConnection:
         host, port = self._address.host, self._address.port
-        if self._trust is None:
-            link = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
-        else:
-            link = http.client.HTTPSConnection(
-                host, port, timeout=CONNECT_SECONDS, context=self._trust.context
-            )
+        link = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+        link.auto_open = 0  # it would open a plain one
         try:
             link.connect()
+            if self._trust is not None:
+                link.sock = cast("Any", TlsLink(link.sock, self._trust.context, host))
         except ssl.SSLError as error:
             link.close()
             if self._trust is None:
