@@ -11,8 +11,13 @@ import ssl
 from collections.abc import Callable
 from typing import Any, cast
 
-STEP_BYTES = 128 * 1024
+STEP_BYTES = 64 * 1024
 """Ciphertext taken at a time; each connection holds so much."""
+
+RECORD_BYTES = 17 * 1024
+"""Most that one record takes, with its frame."""
+
+WORTH_BYTES = 16 * 1024
 
 SEND_BYTES = 256 * 1024
 
@@ -67,7 +72,7 @@ class TlsLink:
                 break
             except ssl.SSLWantReadError:
                 self._flush()
-                self._take()
+                self._take(least - filled - self._arrived.pending - RECORD_BYTES)
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 break
         return filled
@@ -103,9 +108,16 @@ class TlsLink:
         if self._closed:
             self.close()
 
-    def _take(self) -> None:
+    def _take(self, least: int = 1) -> None:
+        """Take what has arrived, or wait until that is enough to be worth waking up for.
+
+        Ciphertext is longer than what it holds, so that much can be waited for that is still to be read, less
+        one record, which the engine may have taken in part already.
+        """
+        patient = least >= WORTH_BYTES
+        step = self._step[:least] if patient else self._step
         try:
-            count = self._plain.recv_into(self._step)
+            count = self._plain.recv_into(step, 0, socket.MSG_WAITALL if patient else 0)
         except BlockingIOError:
             raise TimeoutError from None
         if count:

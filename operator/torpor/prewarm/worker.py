@@ -104,7 +104,8 @@ def main(numbers: list[int]) -> None:
     control, *channels = (Connection(number) for number in numbers)
     try:
         brief: Brief = control.recv()
-        slots = [_Slot(channel, brief, _open_store(brief)) for channel in channels]
+        store = _open_store(brief)
+        slots = [_Slot(channel, brief, store) for channel in channels]
         for slot in slots:
             threading.Thread(target=slot.serve, daemon=True).start()
         while True:
