@@ -38,10 +38,11 @@ demo: $(READY) ## See the whole product work on a real cluster (KEEP=1, ENGINE=v
 		$(if $(CONTEXT),--context $(CONTEXT)) $(if $(IMAGE),--image $(IMAGE))
 
 test: test-fast ## Run every test; the cluster and the real engine are set up on the way
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST)
 	@$(BIN)/python -m pytest -m "cluster or engine" $(PYTEST)
 
-test-fast: $(READY) ## Run what needs no cluster, on two processes
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster and not engine" $(PYTEST)
+test-fast: $(READY) ## Run what needs no cluster and no patience, on two processes
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster and not engine and not slow" $(PYTEST)
 
 bench: $(READY) ## Measure, e.g. NAME=wake ARGS=--check; prints a table and one JSON line last
 	@if [ -z "$(NAME)" ]; then \

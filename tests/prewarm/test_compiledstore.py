@@ -17,6 +17,8 @@ from torpor.prewarm.harvest import harvest
 from torpor.prewarm.layout import Layout
 from torpor.settings.prewarm import PrewarmSettings
 
+pytestmark = pytest.mark.slow
+
 KEY = name_key(key_parts("engine"))
 CODE = os.urandom(9_000_000)
 

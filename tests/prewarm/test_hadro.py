@@ -19,6 +19,8 @@ from tests.prewarm.conftest import PART, Prewarm, make_settings
 from tests.prewarm.faultproxy import Answer, Asked, FaultProxy
 from tests.prewarm.s3server import Bucket, Server, free_port, safetensors, wait_for_port
 
+pytestmark = pytest.mark.slow
+
 SHARD_BYTES = 10 * PART + 321
 
 

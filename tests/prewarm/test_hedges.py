@@ -14,6 +14,8 @@ from tests.prewarm.s3server import Bucket
 from tests.prewarm.test_fetch import _finish, _start
 from tests.prewarm.test_resume import fail_after, ranges_of
 
+pytestmark = pytest.mark.slow
+
 SHARD = "model-00002-of-00002.safetensors"
 STALLED = (6 * PART, 7 * PART)
 

@@ -20,6 +20,8 @@ from torpor.prewarm.multipart import PART_BYTES, Upload, find_uploads
 from torpor.prewarm.preflight import open_session
 from torpor.prewarm.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_model_of_the_hub_is_copied_into_the_bucket_and_fetched_from_there(
     hf: Prewarm, bucket: Bucket, hub: HubServer, capfd: pytest.CaptureFixture[str]

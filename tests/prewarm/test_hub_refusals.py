@@ -10,6 +10,8 @@ from tests.prewarm.faultproxy import FaultProxy
 from tests.prewarm.hubworld import REPO, in_bucket, model_files
 from tests.prewarm.s3server import Bucket, free_port
 
+pytestmark = pytest.mark.slow
+
 
 def _gate(hub: HubServer) -> None:
     hub.repositories[REPO].gated = True

@@ -4,11 +4,15 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from bench.frame.killing import Victim
 from bench.frame.relay import Relay
 from tests.prewarm.conftest import PART, Prewarm
 from tests.prewarm.nodecache import run_killed
 from tests.prewarm.s3server import Bucket, safetensors
+
+pytestmark = pytest.mark.slow
 
 MIB = 1024 * 1024
 SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]

@@ -15,6 +15,8 @@ from tests.prewarm.conftest import PART, Prewarm
 from tests.prewarm.faultproxy import Answer, Asked, FaultProxy
 from tests.prewarm.s3server import Bucket, safetensors
 
+pytestmark = pytest.mark.slow
+
 RECORD = struct.Struct("<IQIBQII")
 SHARD = "model-00001-of-00002.safetensors"
 

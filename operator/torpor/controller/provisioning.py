@@ -80,8 +80,6 @@ def node_needs(
         and pod.node not in has
         and pod.gone_ms is None
         and pod.deleted_ms is None
-        and pod.weights_done_ms is None
-        and not pod.ready
     )
     return NodeNeeds(nodes, waking, has)
 

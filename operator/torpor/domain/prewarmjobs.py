@@ -120,8 +120,8 @@ class JobWanted:
 class NodeNeeds:
     """Which nodes should hold the weights, and which of them do.
 
-    `prewarmed` in order of preference; `waking` are nodes on which an engine's pod is getting them for itself
-    right now: a Job beside it may make room, and tells how far it is.
+    `prewarmed` in order of preference; `waking` are nodes on which an engine runs although no label says that they
+    hold them: a Job beside it may make room for what the pod fetches itself, and proves that it is there.
     """
 
     prewarmed: tuple[str, ...] = ()
