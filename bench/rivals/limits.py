@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import mmap
 import os
 import sys
 import threading
@@ -22,6 +21,7 @@ from typing import TypeVar
 
 from bench.rivals.target import Target, read_target
 from dev.cluster.s3 import Store, sign
+from torpor.prewarm.buffers import take_buffer
 
 MIB = 1 << 20
 CONNECTIONS = 16
@@ -82,19 +82,18 @@ def receive_all(target: Target) -> float:
 
 
 def write_all(folder: Path, file_bytes: int) -> float:
-    """Write the files past the page cache, all at once, to fsync; returns the seconds."""
-    block = mmap.mmap(-1, BLOCK)
-    block.write(os.urandom(MIB) * (BLOCK // MIB))
+    """Write the files past the page cache from huge pages, all at once, to fsync; returns the seconds."""
+    view = take_buffer(BLOCK)
+    view[:] = os.urandom(MIB) * (BLOCK // MIB)
 
     def work(path: Path) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_DIRECT, 0o644)
         try:
             os.posix_fallocate(handle, 0, file_bytes)
-            with memoryview(block) as view:
-                for offset in range(0, file_bytes, BLOCK):
-                    length = min(BLOCK, file_bytes - offset)
-                    if os.pwrite(handle, view[:length], offset) != length:
-                        raise OSError(f"{path}: short write at {offset}")
+            for offset in range(0, file_bytes, BLOCK):
+                length = min(BLOCK, file_bytes - offset)
+                if os.pwrite(handle, view[:length], offset) != length:
+                    raise OSError(f"{path}: short write at {offset}")
             os.fsync(handle)
         finally:
             os.close(handle)

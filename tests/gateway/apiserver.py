@@ -27,6 +27,10 @@ class ApiServer:
         self.patch_gate: asyncio.Event | None = None
         """If set, a patch is carried out only after this is."""
         self.lists = 0
+        self.reads = 0
+        """How often a single object was read."""
+        self.quiet = False
+        """While set, watches tell nothing: they are late."""
         self.version = 100
         self.oldest = 0
         """Watches from before this version are answered with 410 Gone."""
@@ -93,6 +97,9 @@ class ApiServer:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method == "PATCH":
             return await self._patch(request)
+        if (one := self._read(request.path)) is not None:
+            self.reads += 1
+            return web.json_response(one)
         if request.path not in self.objects:
             return web.json_response({"code": 404, "message": "no such path"}, status=404)
         if request.query.get("watch") == "true":
@@ -108,6 +115,15 @@ class ApiServer:
             }
         )
 
+    def _read(self, path: str) -> Json | None:
+        """Return the object at a path such as `…/namespaces/shop/inferenceendpoints/llama`."""
+        *_, word, namespace, kind, name = ("", "", "", *path.split("/"))
+        if word != "namespaces":
+            return None
+        collection = path.replace(f"/namespaces/{namespace}", "").removesuffix(f"/{name}")
+        assert collection.endswith(kind)
+        return self.objects[collection].get(f"{namespace}/{name}")
+
     async def _watch(self, request: web.BaseRequest) -> web.StreamResponse:
         since, cut = int(request.query["resourceVersion"]), self._cut
         if since < self.oldest:
@@ -116,7 +132,7 @@ class ApiServer:
         await response.prepare(request)
         while cut == self._cut:
             changed = self._changed
-            for version, path, kind, obj in list(self._events):
+            for version, path, kind, obj in [] if self.quiet else list(self._events):
                 if version > since and path == request.path:
                     since = version
                     if _selected(request, obj):

@@ -278,3 +278,45 @@ async def test_a_spec_that_cannot_be_read_stays_locked(world: World) -> None:
     world.sleeping()
     await world.lists("llama")
     assert (await world.ask("odd"))[0] == 401
+
+
+async def test_nobody_is_refused_for_a_state_that_is_over(world: World) -> None:
+    """Who saw Ready=True with kubectl asks a gateway whose watch has not told it yet."""
+    world.endpoint(ready=BROKEN)
+    world.deployment()
+    await world.lists("llama")
+    world.api.quiet = True
+    world.endpoint(ready=READY)
+    asked = world.asking()
+    await world.waiting(1)
+    assert world.api.patches, "it is woken"
+    asked.cancel()
+
+
+async def test_a_herd_of_refused_requests_reads_the_endpoint_once_or_twice(world: World) -> None:
+    world.endpoint(ready=BROKEN)
+    world.deployment()
+    await world.lists("llama")
+    answers = await asyncio.gather(*(world.ask() for _ in range(100)))
+    assert {status for status, _, _ in answers} == {503}
+    assert 1 <= world.api.reads <= 5
+
+
+async def test_without_the_api_server_the_last_word_counts(world: World) -> None:
+    world.endpoint(ready=BROKEN)
+    world.deployment()
+    await world.lists("llama")
+    await world.api.stop()
+    status, answer, _ = await world.ask()
+    assert (status, answer["error"]["code"]) == (503, "ImagePullFailed")
+
+
+async def test_a_stale_read_does_not_undo_what_a_watch_told(world: World) -> None:
+    world.endpoint(ready=BROKEN)
+    world.deployment()
+    await world.lists("llama")
+    now = world.api.objects[ENDPOINTS]["shop/llama"]
+    old = now | {"metadata": now["metadata"] | {"resourceVersion": "50"}}
+    world.api.objects[ENDPOINTS]["shop/llama"] = old | {"status": {"conditions": [READY]}}
+    assert (await world.ask())[0] == 503
+    assert world.api.patches == []

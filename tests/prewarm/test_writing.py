@@ -1,6 +1,5 @@
 """Each way of writing gives back the bytes that were written, to the last one."""
 
-import mmap
 import os
 import shutil
 import tempfile
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from torpor.prewarm import writing
+from torpor.prewarm.buffers import take_buffer
 from torpor.prewarm.failure import FetchFailure
 from torpor.prewarm.writing import BLOCK_BYTES, Rung, Target, probe, read_back, seal, sync_data
 
@@ -40,7 +40,7 @@ def test_what_is_written_in_pieces_and_out_of_order_is_read_back(
     whole, path = os.urandom(size), tmp_path / "file"
     path.touch()
     os.truncate(path, size)
-    buffer = memoryview(mmap.mmap(-1, PIECE))
+    buffer = take_buffer(PIECE)
     with Target(str(path), rung) as target:
         for offset in reversed(range(0, size, PIECE)):
             length = min(PIECE, size - offset)
@@ -89,7 +89,7 @@ def test_memory_is_written_as_it_can_be(memory: Path) -> None:
     rung = probe(str(memory))
     whole, path = os.urandom(SIZE), memory / "file"
     path.touch()
-    buffer = memoryview(mmap.mmap(-1, PIECE))
+    buffer = take_buffer(PIECE)
     with Target(str(path), rung) as target:
         for offset in range(0, SIZE, PIECE):
             length = min(PIECE, SIZE - offset)

@@ -102,6 +102,11 @@ class Room:
         """Return whether a pod is known to answer, with room or without."""
         return any(pod.usable for pod in self.pods.values())
 
+    @property
+    def refuses(self) -> bool:
+        """Return whether a request that came now would be refused for what the endpoint's status says."""
+        return self.terms.refusal is not None and not self.serving
+
     def wants_probe(self, uid: str) -> bool:
         """Return whether asking this pod again is still of use."""
         pod = self.pods.get(uid)
@@ -110,7 +115,7 @@ class Room:
     def on_request(self, ticket: int, size: int, now: float) -> list[Effect]:
         """Take in a request whose body has *size* bytes."""
         terms = self.terms
-        if terms.refusal is not None and not self.serving:
+        if terms.refusal is not None and self.refuses:
             return [Refuse(ticket, terms.refusal)]
         request = Request(ticket, size, now + terms.max_wait)
         if not self._line and (pod := self._roomiest()) is not None:

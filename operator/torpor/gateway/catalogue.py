@@ -50,6 +50,8 @@ class Entry:
     """Seconds from handing a request to a pod to the last byte of its answer."""
     progress: str = ""
     """What the controller says of a wake under way, for those who wait."""
+    version: int = 0
+    """resourceVersion of the object that this was read from; 0 if it had none."""
 
     @property
     def key(self) -> str:
@@ -73,7 +75,14 @@ def read_entry(obj: Json, before: Entry | None = None) -> Entry:
         entry,
         terms=dataclasses.replace(entry.terms, willing=willing, refusal=refusal),
         progress=str(awake.get("message") or awake.get("reason") or ""),
+        version=read_version(obj),
     )
+
+
+def read_version(obj: Json) -> int:
+    """Return the object's resourceVersion, which grows with every change; 0 if it has none."""
+    version = str(obj["metadata"].get("resourceVersion") or "")
+    return int(version) if version.isdecimal() else 0
 
 
 def _read_spec(obj: Json, before: Entry | None) -> Entry:

@@ -12,6 +12,8 @@ from torpor.domain.refusals import starting
 from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
 from torpor.gateway.asking import Ask, read_ask
+from torpor.gateway.catalogue import Entry
+from torpor.gateway.confirming import Confirmer
 from torpor.gateway.directory import read_digest, uninvited
 from torpor.gateway.exchange import Exchange
 from torpor.gateway.hall import Hall
@@ -54,11 +56,14 @@ MODELS = "/v1/models"
 class Door:
     """Answers every request on the public port."""
 
-    def __init__(self, hall: Hall, upstream: Upstream, settings: GatewaySettings) -> None:
+    def __init__(
+        self, hall: Hall, confirmer: Confirmer, upstream: Upstream, settings: GatewaySettings
+    ) -> None:
         """Stand open; `closing` asks clients to come back on another connection."""
         self.closing = False
         self.active = 0
         self._hall = hall
+        self._confirmer = confirmer
         self._upstream = upstream
         self._settings = settings
         self._holdings = Holdings(settings.max_held_bytes)
@@ -106,7 +111,7 @@ class Door:
             if isinstance(ask, Refusal):
                 unread = not request.content.is_eof()
                 return await self._turn_away(request, ask, closing=unread)
-            entry = self._hall.directory.resolve(ask.model, digest)
+            entry = await self._find(ask.model, digest)
             if isinstance(entry, Refusal):
                 unknown = entry.status == 404 and not self._hall.endpoints.heard
                 return await self._turn_away(request, starting() if unknown else entry)
@@ -115,6 +120,15 @@ class Door:
                 request, ask, holding, desk, self._upstream, settings, closing=self.closing
             )
             return await exchange.run()
+
+    async def _find(self, model: str, digest: bytes | None) -> Entry | Refusal:
+        """Return the endpoint that a name means; before its status refuses anybody, it is read once more."""
+        directory = self._hall.directory
+        entry = directory.resolve(model, digest)
+        if isinstance(entry, Refusal) or not self._hall.desk(entry).room.refuses:
+            return entry
+        await self._confirmer.confirm(entry)
+        return directory.resolve(model, digest)
 
     async def _listen(self, request: web.BaseRequest, path: str, holding: Holding) -> Ask | Refusal:
         """Return what the request asks for, which its body says; nothing else keeps the body."""

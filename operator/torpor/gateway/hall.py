@@ -12,7 +12,7 @@ from typing import Any
 
 from torpor import clock
 from torpor.domain.refusals import ending, removal
-from torpor.gateway.catalogue import Entry, read_entry
+from torpor.gateway.catalogue import Entry, read_entry, read_version
 from torpor.gateway.desk import Desk
 from torpor.gateway.directory import Directory
 from torpor.gateway.pods import read_key
@@ -82,9 +82,8 @@ class Hall:
             self.tools.metrics.forget(key)
 
     def _deployment_changed(self, key: str, obj: Json) -> None:
-        version = str(obj["metadata"].get("resourceVersion") or "")
         replicas = int((obj.get("spec") or {}).get("replicas") or 0)
-        known = self._replicas[key] = (replicas, int(version) if version.isdecimal() else None)
+        known = self._replicas[key] = (replicas, read_version(obj) or None)
         if (desk := self.desks.get(key)) is not None:
             desk.told_deployment(*known)
 

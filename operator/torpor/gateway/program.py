@@ -13,8 +13,10 @@ import uvloop
 
 from torpor import clock
 from torpor.cluster.connect import Api, connect
+from torpor.cluster.reading import Reader
 from torpor.cluster.waking import Waker
 from torpor.cluster.watching import Watching
+from torpor.gateway.confirming import Confirmer
 from torpor.gateway.door import Door
 from torpor.gateway.hall import Hall
 from torpor.gateway.internal import Internal
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 LAST_WORDS_SECONDS = 0.5
 """Time to tell those who still wait when the grace period is over."""
+READ_SECONDS = 1.0
+"""Time for the API server to say whether an endpoint still refuses; without an answer, what was told last counts."""
 POLL_SECONDS = 0.05
 """How often a draining gateway looks whether its last request has ended."""
 
@@ -43,7 +47,8 @@ class Gateway:
         self._upstream = Upstream(settings)
         self._tools = Tools(Waker(api, settings.wake_timeout), self._upstream, metrics)
         self._hall = Hall(self._tools)
-        self._door = Door(self._hall, self._upstream, settings)
+        confirmer = Confirmer(self._hall, Reader(api, READ_SECONDS))
+        self._door = Door(self._hall, confirmer, self._upstream, settings)
         self._internal = Internal(self._hall, settings.pod_name, self._missing)
         engines = f"{COMPONENT_LABEL}={COMPONENT_ENGINE}"
         hall = self._hall

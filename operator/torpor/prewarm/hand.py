@@ -1,12 +1,12 @@
 """What brings a range: a connection, a page-aligned buffer of one piece, and the file it goes into."""
 
-import mmap
 import os
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from typing import NamedTuple, Protocol
 
 from torpor.domain.fetching import Part, RemoteFile
+from torpor.prewarm.buffers import take_buffer
 from torpor.prewarm.preflight import open_session
 from torpor.prewarm.proof import Sums, sum_piece
 from torpor.prewarm.store import Session, Store
@@ -82,6 +82,6 @@ class OwnHand:
 def take_own_hand(
     store: Store, folder: str, rung: Rung, piece_bytes: int
 ) -> Generator[OwnHand, None, None]:
-    """The mapping lives as long as the last view of it, a traceback's included: it is not closed by hand."""
+    """A connection and a buffer of one piece, for as long as the block runs."""
     with open_session(store) as session:
-        yield OwnHand(session, memoryview(mmap.mmap(-1, piece_bytes)), folder, rung)
+        yield OwnHand(session, take_buffer(piece_bytes), folder, rung)

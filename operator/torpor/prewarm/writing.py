@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Self
 
+from torpor.prewarm.buffers import take_buffer
 from torpor.prewarm.disk import full_disk
 
 BLOCK_BYTES = 4096
@@ -140,7 +141,7 @@ def read_back(
     Raises:
         OSError: the file is shorter, or cannot be read.
     """
-    buffer = memoryview(mmap.mmap(-1, step))
+    buffer = take_buffer(step)
     fd = os.open(path, os.O_RDONLY | _open_flags(rung))
     try:
         for offset in range(0, size, step) if offsets is None else offsets:
