@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from torpor.domain.pacing import (
     JOURNAL_BYTES,
     LEAST_CONNECTIONS,
+    MOST_BUFFER_BYTES,
     MOST_CONNECTIONS,
     MOST_PROCESSES,
     Pace,
     choose_hedges,
+    first_connections,
     is_journal_due,
+    most_connections,
     next_pace,
     next_processes,
 )
@@ -25,13 +28,31 @@ def follow(pace: Pace, rate: Callable[[int], float], rounds: int) -> list[int]:
     """Connections of each round where `rate` gives bytes per second by connections."""
     seen = []
     for _ in range(rounds):
-        pace = next_pace(pace, rate(pace.connections), slowed=False)
+        pace = next_pace(pace, rate(pace.connections), slowed=False, most=MOST_CONNECTIONS)
         seen.append(pace.connections)
     return seen
 
 
 def test_it_grows_to_the_most_while_every_connection_brings_its_share() -> None:
     assert follow(Pace(16), lambda count: count * 90 * MB, 7) == [21, 28, 37, 49, 64, 64, 64]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cores", "first"),
+    [(0, 1, 4), (0, 2, 8), (0, 4, 16), (0, 64, 16), (1, 64, 1), (40, 2, 40)],
+)
+def test_it_begins_with_what_the_cores_serve_or_what_was_asked_for(
+    wanted: int, cores: int, first: int
+) -> None:
+    assert first_connections(wanted, cores) == first
+
+
+@pytest.mark.parametrize("piece_mib", [1, 2, 4, 8, 256])
+def test_the_buffers_of_all_connections_fit_into_their_memory(piece_mib: int) -> None:
+    most = most_connections(piece_mib << 20)
+    assert LEAST_CONNECTIONS <= most <= MOST_CONNECTIONS
+    assert most == LEAST_CONNECTIONS or most * (piece_mib << 20) <= MOST_BUFFER_BYTES
+    assert next_pace(Pace(most), 1e9, slowed=False, most=most).connections == most
 
 
 def test_growth_that_brings_nothing_is_given_back_and_tried_again_later() -> None:
@@ -47,7 +68,7 @@ def test_it_stops_where_the_link_is_full() -> None:
 
 
 def test_a_store_that_asks_to_slow_down_gets_half_and_recovery_is_one_by_one() -> None:
-    pace = next_pace(Pace(32), 1000 * MB, slowed=True)
+    pace = next_pace(Pace(32), 1000 * MB, slowed=True, most=MOST_CONNECTIONS)
     assert pace.connections == 16
     seen = follow(pace, lambda count: count * 90 * MB, 40)
     assert seen[:3] == [16, 16, 16]
@@ -63,7 +84,7 @@ def test_a_store_that_asks_to_slow_down_gets_half_and_recovery_is_one_by_one() -
 def test_it_never_leaves_its_bounds(start: int, rounds: list[tuple[float, bool]]) -> None:
     pace = Pace(start)
     for rate, slowed in rounds:
-        pace = next_pace(pace, rate, slowed=slowed)
+        pace = next_pace(pace, rate, slowed=slowed, most=MOST_CONNECTIONS)
         if start < LEAST_CONNECTIONS:
             assert pace.connections == start
         else:

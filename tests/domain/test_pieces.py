@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torpor.domain.fetching import Part, RemoteFile, cut
-from torpor.domain.pieces import choose_piece_bytes, cut_missing, cut_pieces
+from torpor.domain.pieces import (
+    LARGE_RANGE_BYTES,
+    LEAST_RANGE_BYTES,
+    ROUNDS,
+    choose_piece_bytes,
+    choose_range_bytes,
+    cut_missing,
+    cut_pieces,
+)
 
 KIB = 1024
 
@@ -44,5 +52,16 @@ def test_ranges_and_what_is_there_make_the_whole_file(
 
 
 def test_a_piece_is_never_larger_than_a_range_nor_than_a_buffer() -> None:
-    assert choose_piece_bytes(4096) == 4096
-    assert choose_piece_bytes(256 << 20) == 2 << 20
+    assert choose_piece_bytes(4096, 2) == 4096
+    assert choose_piece_bytes(256 << 20, 2) == 4 << 20
+    assert choose_piece_bytes(256 << 20, 16) == 2 << 20
+
+
+@given(st.integers(0, 1 << 42), st.integers(1, 64))
+def test_every_connection_has_several_ranges_unless_they_would_be_too_small(
+    total: int, connections: int
+) -> None:
+    size = choose_range_bytes(total, connections, 0)
+    assert LEAST_RANGE_BYTES <= size <= LARGE_RANGE_BYTES
+    assert size == LEAST_RANGE_BYTES or size * connections * ROUNDS <= total
+    assert choose_range_bytes(total, connections, 4096) == 4096

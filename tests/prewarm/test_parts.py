@@ -73,8 +73,8 @@ def test_the_region_may_be_given_as_aws_does() -> None:
     ("name", "text", "words"),
     [
         ("TORPOR_S3_PATH_STYLE", "yes", "must be true or false"),
-        ("TORPOR_PREWARM_CONNECTIONS", "0", "from 1 to 64"),
-        ("TORPOR_PREWARM_CONNECTIONS", "65", "from 1 to 64"),
+        ("TORPOR_PREWARM_CONNECTIONS", "-1", "from 0 to 64"),
+        ("TORPOR_PREWARM_CONNECTIONS", "65", "from 0 to 64"),
         ("TORPOR_PREWARM_PART_BYTES", "5000", "multiple of 4096"),
         ("TORPOR_CACHE_BUDGET_BYTES", "10Gi", "must be a whole number"),
     ],

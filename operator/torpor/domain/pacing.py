@@ -12,6 +12,12 @@ MIB = 1024 * 1024
 LEAST_CONNECTIONS, MOST_CONNECTIONS = 4, 64
 """Adapted between these. Fewer at the start are a person's wish, and kept."""
 
+FIRST_CONNECTIONS, CONNECTIONS_PER_CORE = 16, 4
+"""To begin with: 16 saturate what S3 gives to each of them; few cores serve fewer, for less CPU time a byte."""
+
+MOST_BUFFER_BYTES = 128 * MIB
+"""Memory for all buffers, one a connection: with four processes the whole stays below 256 MB."""
+
 GROWTH, WORTH = 1.3, 1.05
 """A third more connections must bring a twentieth more bytes, or they are given back."""
 
@@ -22,7 +28,7 @@ PROCESS_BYTES_PER_SECOND, PROCESS_CORES = 1.2e9, 0.9
 """One Python process moves about 1.5 GB/s before its threads wait for each other: the next starts before that."""
 
 MOST_PROCESSES = 4
-"""Each takes about 30 MB; with four of them and 64 buffers of 2 MiB the whole stays below 256 MB."""
+"""Each takes about 30 MB beside the buffers of its connections."""
 
 JOURNAL_SECONDS, JOURNAL_BYTES, JOURNAL_SHARE = 2.0, 16 * MIB, 1 / 16
 """Written every 2 s, or when a sixteenth of what was moved (16 MiB at least) would be lost by a kill."""
@@ -46,8 +52,19 @@ class Pace:
     """Rounds to leave everything as it is."""
 
 
-def next_pace(pace: Pace, bytes_per_second: float, *, slowed: bool) -> Pace:
-    """Decide after a round.
+def first_connections(wanted: int, cores: int) -> int:
+    """How many connections to begin with; `wanted` is what the setting says, 0 leaves it to us."""
+    few = max(LEAST_CONNECTIONS, CONNECTIONS_PER_CORE * cores)
+    return wanted or min(FIRST_CONNECTIONS, few)
+
+
+def most_connections(piece_bytes: int) -> int:
+    """How many connections the memory for buffers of one piece each allows."""
+    return max(LEAST_CONNECTIONS, min(MOST_CONNECTIONS, MOST_BUFFER_BYTES // piece_bytes))
+
+
+def next_pace(pace: Pace, bytes_per_second: float, *, slowed: bool, most: int) -> Pace:
+    """Decide after a round; `most` is the number of connections that the memory allows.
 
     1. Fewer than the least: somebody set it so. 2. The store asked to slow down: half. 3. Quiet: wait.
     4. Back up to just below the ceiling, one at a time. 5. The last growth did not pay: back. 6. Grow.
@@ -65,9 +82,9 @@ def next_pace(pace: Pace, bytes_per_second: float, *, slowed: bool) -> Pace:
         return Pace(count, quiet=LATER_ROUNDS)
     if pace.tried_from and bytes_per_second < pace.rate_before * WORTH:
         return Pace(pace.tried_from, quiet=LATER_ROUNDS)
-    if count >= MOST_CONNECTIONS:
+    if count >= most:
         return Pace(count)
-    more = min(MOST_CONNECTIONS, math.ceil(count * GROWTH))
+    more = min(most, math.ceil(count * GROWTH))
     return Pace(more, tried_from=count, rate_before=bytes_per_second)
 
 

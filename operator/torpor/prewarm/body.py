@@ -1,7 +1,8 @@
 """The body of an answer, read straight into the caller's memory with as few wake-ups as the socket allows.
 
 A plain socket is asked for a whole piece in one system call (`MSG_WAITALL`), so that Python is not woken for
-each segment that arrives; the kernel keeps the time (`SO_RCVTIMEO`). TLS gives a record at a time: it is read
+each segment that arrives, and the kernel sleeps until there is a good deal (`SO_RCVLOWAT`); it also keeps the time
+(`SO_RCVTIMEO`). TLS gives a record at a time: it is read
 without the layers of `io` in between. Anything else, such as chunked answers, goes through `http.client`.
 """
 
@@ -13,6 +14,9 @@ from torpor.domain.fetching import FetchReason
 from torpor.prewarm.address import Address
 from torpor.prewarm.connection import SILENCE_SECONDS, Interruption
 from torpor.prewarm.tls import TlsLink
+
+WORTH_BYTES = 1024 * 1024
+"""Bytes that are worth waking a thread for, while more than that is still to come."""
 
 STEP_BYTES = 1024 * 1024
 """Bytes read between two looks at whether to stop, where the way of reading leaves a choice."""
@@ -34,6 +38,7 @@ class Body:
         self._wanted = wanted
         self._filled = 0
         self._drained = False
+        self._worth = 1
         self._chunked = response.length is None
         self._link = None if self._chunked else link
         if self._link is not None:
@@ -46,6 +51,7 @@ class Body:
             Interruption: the connection was closed before.
             OSError: it failed, or was silent too long.
         """
+        self._sleep_long(self._wanted - self._filled - len(view))
         filled = self._drain(view) if self._link is not None else 0
         if filled:
             moved(filled)
@@ -73,6 +79,15 @@ class Body:
         if self._link is not None:
             self._response.close()
             self._link.settimeout(SILENCE_SECONDS)
+
+    def _sleep_long(self, after: int) -> None:
+        """Be woken rarely, as long as so much comes after this view that nothing is waited for in vain."""
+        if not isinstance(self._link, socket.socket):
+            return
+        worth = WORTH_BYTES if after >= WORTH_BYTES else 1
+        if worth != self._worth:
+            self._link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, worth)
+            self._worth = worth
 
     def _drain(self, view: memoryview) -> int:
         """Take what the reader of the head had read too much; only it may read until its buffer is empty."""

@@ -1,5 +1,6 @@
 """From settings to a published copy: examine, make room, move, publish; or find that the node has it."""
 
+import gc
 import os
 import shutil
 from collections.abc import Callable
@@ -9,12 +10,13 @@ from typing import Any, NamedTuple
 from torpor import clock
 from torpor.domain.artifacts import ArtifactKind
 from torpor.domain.fetching import FetchPlan, FetchReason, format_bytes, plan_fetch
-from torpor.domain.pieces import choose_piece_bytes
+from torpor.domain.pieces import LEAST_RANGE_BYTES, choose_piece_bytes
 from torpor.prewarm.failure import FetchFailure, ObjectChanged, explain_cache_error
 from torpor.prewarm.inventory import CacheState, survey
 from torpor.prewarm.journal import Journal, is_worth_keeping, resumable
 from torpor.prewarm.layout import Layout, Manifest
 from torpor.prewarm.locks import hold_lock
+from torpor.prewarm.pace import count_cores
 from torpor.prewarm.preflight import Listing, examine
 from torpor.prewarm.progress import Progress
 from torpor.prewarm.publish import publish
@@ -150,7 +152,7 @@ def _bring(asker: Asker, store: Store, layout: Layout, listing: Listing) -> Brou
     with hold_lock(layout.lock(name), waited.tick) as lock_fd:
         manifest = layout.find_copy(name)
         on_node = manifest.sizes if manifest else None
-        part_bytes = asker.settings.part_bytes
+        part_bytes = asker.settings.part_bytes or LEAST_RANGE_BYTES
         plan = plan_fetch(listing.files, on_node, part_bytes, store.address.store)
         if plan.hit and manifest is not None:
             mark_used(layout, name, asker.used_at)
@@ -185,6 +187,7 @@ def _clean_up(layout: Layout, name: str, error: BaseException) -> None:
 def _download(asker: Asker, store: Store, layout: Layout, plan: FetchPlan, lock_fd: int) -> Brought:
     """Make room, move what is missing, and publish."""
     begun, settings, source = clock.monotonic(), asker.settings, store.address.source
+    gc.freeze()  # what was loaded so far stays for good: a collection need not go through it again and again
     kept = resumable(layout, plan.hash)
     terms = read_terms(settings)
     evicted = make_room(layout, plan.hash, source, plan.files, terms, resumable=kept)
@@ -194,7 +197,12 @@ def _download(asker: Asker, store: Store, layout: Layout, plan: FetchPlan, lock_
     with (
         tell(settings.progress_port, progress.describe, asker.say),
         closing(
-            Journal(folder, plan.hash, plan.files, choose_piece_bytes(settings.part_bytes))
+            Journal(
+                folder,
+                plan.hash,
+                plan.files,
+                choose_piece_bytes(settings.part_bytes, count_cores()),
+            )
         ) as journal,
     ):
         if journal.rebooted:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from torpor import clock
 from torpor.domain.fetching import FetchPlan, FetchReason, Part, RemoteFile
-from torpor.domain.pacing import choose_hedges
+from torpor.domain.pacing import choose_hedges, first_connections, most_connections
+from torpor.domain.pieces import choose_range_bytes
 from torpor.prewarm import proof as proving
 from torpor.prewarm.arrival import Arrival, Errand
 from torpor.prewarm.connection import Busy, Interruption
@@ -15,7 +16,7 @@ from torpor.prewarm.crew import Crew, Stopped
 from torpor.prewarm.failure import FetchFailure
 from torpor.prewarm.hand import Hand, Wish
 from torpor.prewarm.journal import Journal
-from torpor.prewarm.pace import Pacemaker
+from torpor.prewarm.pace import Pacemaker, count_cores
 from torpor.prewarm.patience import Patience
 from torpor.prewarm.preflight import open_session
 from torpor.prewarm.progress import Progress
@@ -69,6 +70,10 @@ class Transfer:
         self._under_way: set[Errand] = set()
         self._durations: deque[float] = deque(maxlen=REMEMBERED_DURATIONS)
         self._yard = Yard(store, settings, folder, rung, journal.piece_bytes, lock_fd)
+        self._connections = first_connections(settings.connections, count_cores())
+        self._range_bytes = choose_range_bytes(
+            plan.total_bytes, self._connections, settings.part_bytes
+        )
         self._crew: Crew[Hand, Errand]
         self._pace: Pacemaker
         self.resumed_bytes = 0
@@ -83,17 +88,24 @@ class Transfer:
             FetchFailure: the store fails for longer than patience lasts, or content is not what it should be.
             ObjectChanged: an object was replaced since it was listed.
         """
-        files, size = self._plan.files, self._settings.connections
+        files, size = self._plan.files, self._connections
         try:
             Crew(size, lambda: open_session(self._store), self._prove, files).run()
             self._progress.resume(self.resumed_bytes)
             errands = [
                 errand
                 for file in files
-                for errand in self._arrivals[file.key].errands(self._settings.part_bytes)
+                for errand in self._arrivals[file.key].errands(self._range_bytes)
             ]
             self._crew = Crew(size, self._yard.take_hand, self._move, errands)
-            self._pace = Pacemaker(self._settings, self._crew, self._yard, self._progress)
+            self._pace = Pacemaker(
+                self._connections,
+                self._settings.processes,
+                self._crew,
+                self._yard,
+                self._progress,
+                most=most_connections(self._journal.piece_bytes),
+            )
             self._crew.run(self._tick)
         finally:
             self._yard.close()
@@ -192,7 +204,7 @@ class Transfer:
             return
         self._disbelieve(arrival, difference)
         self._progress.add(-arrival.file.size)
-        self._crew.add(arrival.errands(self._settings.part_bytes))
+        self._crew.add(arrival.errands(self._range_bytes))
 
     def _land(self, arrival: Arrival) -> None:
         seal(os.path.join(self._folder, arrival.file.key), arrival.file.size)

@@ -36,12 +36,12 @@ class PrewarmSettings(NamedTuple):
     """`TORPOR_CACHE_BUDGET_BYTES`: most the cache may hold; 0: as much as the disk has free."""
     termination_log: str = "/dev/termination-log"
     """`TORPOR_TERMINATION_LOG`: where the result is written; the kubelet puts it into the pod's status."""
-    connections: int = 16
-    """`TORPOR_PREWARM_CONNECTIONS` (1-64): parallel ranges. 16 saturates S3's per-connection cap (measured)."""
+    connections: int = 0
+    """`TORPOR_PREWARM_CONNECTIONS` (0-64): parallel ranges to begin with; 0: 4 for each core, at most 16."""
     part_attempts: int = 10
     """`TORPOR_PREWARM_PART_ATTEMPTS` (1-100): tries of one range. Ten take about 40 s: a store may restart."""
-    part_bytes: int = 8 * MIB
-    """`TORPOR_PREWARM_PART_BYTES`: size of a range, a multiple of 4096; times connections it is the buffer memory."""
+    part_bytes: int = 0
+    """`TORPOR_PREWARM_PART_BYTES`: size of a range, a multiple of 4096; 0: 8 to 32 MiB, by how much there is."""
     processes: int = 0
     """`TORPOR_PREWARM_PROCESSES` (0-16): processes that move bytes; 0: as many as rate and cores ask for."""
     anonymous: bool = False
@@ -104,13 +104,11 @@ def read_prewarm_settings(environ: Mapping[str, str] = os.environ) -> PrewarmSet
         cache_dir=environ.get("TORPOR_CACHE_DIR") or default.cache_dir,
         budget_bytes=_read_number(environ, "TORPOR_CACHE_BUDGET_BYTES", 0, 0, 2**63),
         termination_log=read_termination_log(environ),
-        connections=_read_number(environ, "TORPOR_PREWARM_CONNECTIONS", default.connections, 1, 64),
+        connections=_read_number(environ, "TORPOR_PREWARM_CONNECTIONS", 0, 0, 64),
         part_attempts=_read_number(
             environ, "TORPOR_PREWARM_PART_ATTEMPTS", default.part_attempts, 1, 100
         ),
-        part_bytes=_read_number(
-            environ, "TORPOR_PREWARM_PART_BYTES", default.part_bytes, 4096, 256 * MIB, step=4096
-        ),
+        part_bytes=_read_number(environ, "TORPOR_PREWARM_PART_BYTES", 0, 0, 256 * MIB, step=4096),
         processes=_read_number(environ, "TORPOR_PREWARM_PROCESSES", 0, 0, 16),
         anonymous=_read_flag(environ, "TORPOR_S3_ANONYMOUS"),
         extras=environ.get("TORPOR_EXTRAS", ""),
