@@ -4,8 +4,9 @@ import threading
 
 import pytest
 
-from tests.prewarm.conftest import Bucket, Prewarm
+from tests.prewarm.conftest import Prewarm
 from tests.prewarm.faultproxy import Answer, Asked, FaultProxy
+from tests.prewarm.s3server import Bucket
 
 MIB = 1024 * 1024
 SHARD = 9 * MIB

@@ -1,13 +1,15 @@
 """Files under way, and the errands that bring their pieces."""
 
+import itertools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from torpor.domain.fetching import Part, RemoteFile
 from torpor.domain.pieces import cut_missing, cut_pieces
 from torpor.prewarm import proof as proving
 from torpor.prewarm.contents import Proof
+from torpor.prewarm.following import Following
 from torpor.prewarm.proof import Sums
 
 
@@ -26,6 +28,9 @@ class Arrival:
         self._piece_bytes = piece_bytes
         self._count = -(-file.size // piece_bytes)
         self._sums = {offset: sums for offset, sums in there.items() if sums.serve(self.method)}
+        self._front = 0
+        self.following: Following | None = None
+        """Computes what pieces' checksums cannot give."""
 
     @property
     def there_bytes(self) -> int:
@@ -36,6 +41,13 @@ class Arrival:
     def complete(self) -> bool:
         """Whether every piece is there."""
         return len(self._sums) == self._count
+
+    def front(self) -> int:
+        """Bytes from the beginning on that are on the disk without a gap."""
+        with self._lock:
+            while self._front < self.file.size and self._front in self._sums:
+                self._front += self._length(self._front)
+            return self._front
 
     def add(self, piece: Part, sums: Sums) -> bool:
         """A piece was written; whether it was the last one that lacked."""
@@ -61,11 +73,14 @@ class Arrival:
         """Have nothing again, for another attempt."""
         with self._lock:
             self._sums.clear()
+            self._front = 0
+            self.following = None
             self.attempt += 1
 
     def release(self) -> None:
         """Give the checksums' memory back; the file is done."""
         self._sums.clear()
+        self.following = None
         self._count = -1
 
     def _length(self, offset: int) -> int:
@@ -126,3 +141,20 @@ class Errand:
             for other in others:
                 other.interrupt()
         return won
+
+
+def queue_errands(arrivals: Iterable[Arrival], range_bytes: int) -> list[Errand]:
+    """All errands in the order of the files; those of files that must be read in their order take turns.
+
+    An MD5 keeps one core busy for each file, so several should be under way.
+    """
+    queue: list[Errand] = []
+    turns: list[list[Errand]] = []
+    for arrival in arrivals:
+        errands = arrival.errands(range_bytes)
+        if arrival.method == "md5-etag":
+            turns.append(errands)
+        else:
+            queue += errands
+    rows = itertools.zip_longest(*turns)
+    return queue + [errand for row in rows for errand in row if errand is not None]

@@ -10,10 +10,11 @@ from torpor.domain.fetching import FetchPlan, FetchReason, Part, RemoteFile
 from torpor.domain.pacing import choose_hedges, first_connections, most_connections
 from torpor.domain.pieces import choose_range_bytes
 from torpor.prewarm import proof as proving
-from torpor.prewarm.arrival import Arrival, Errand
+from torpor.prewarm.arrival import Arrival, Errand, queue_errands
 from torpor.prewarm.connection import Busy, Interruption
 from torpor.prewarm.crew import Crew, Stopped
 from torpor.prewarm.failure import FetchFailure
+from torpor.prewarm.following import Following
 from torpor.prewarm.hand import Hand, Wish
 from torpor.prewarm.journal import Journal
 from torpor.prewarm.pace import Pacemaker, count_cores
@@ -22,7 +23,7 @@ from torpor.prewarm.preflight import open_session
 from torpor.prewarm.progress import Progress
 from torpor.prewarm.proof import Sums
 from torpor.prewarm.store import Session, Store
-from torpor.prewarm.writing import Rung, read_back, seal
+from torpor.prewarm.writing import Rung, seal
 from torpor.prewarm.yard import Yard
 from torpor.settings.prewarm import PrewarmSettings
 
@@ -92,11 +93,8 @@ class Transfer:
         try:
             Crew(size, lambda: open_session(self._store), self._prove, files).run()
             self._progress.resume(self.resumed_bytes)
-            errands = [
-                errand
-                for file in files
-                for errand in self._arrivals[file.key].errands(self._range_bytes)
-            ]
+            arrivals = [self._arrivals[file.key] for file in files]
+            errands = queue_errands(arrivals, self._range_bytes)
             self._crew = Crew(size, self._yard.take_hand, self._move, errands)
             self._pace = Pacemaker(
                 self._connections,
@@ -196,6 +194,8 @@ class Transfer:
         self._journal.add(piece, sums)
         if arrival.add(piece, sums):
             self._finish(arrival)
+        elif arrival.method == "md5-etag":
+            self._follow(arrival).advance(arrival.front)
 
     def _finish(self, arrival: Arrival) -> None:
         difference = self._compare(arrival)
@@ -220,9 +220,14 @@ class Transfer:
         if arrival.method != "md5-etag":
             value = arrival.combined(arrival.method)
             return proving.compare_checksum(arrival.method, value, arrival.proof)
-        path = os.path.join(self._folder, arrival.file.key)
-        views = read_back(path, arrival.file.size, self._rung)
-        return proving.compare_md5(arrival.file, (view for _, view in views))
+        return proving.compare_md5(arrival.file, self._follow(arrival).digest())
+
+    def _follow(self, arrival: Arrival) -> Following:
+        with self._lock:
+            if arrival.following is None:
+                path = os.path.join(self._folder, arrival.file.key)
+                arrival.following = Following(path, arrival.file.size, self._rung)
+            return arrival.following
 
     def _disbelieve(self, arrival: Arrival, difference: str) -> None:
         """Have nothing of the file again, once."""
