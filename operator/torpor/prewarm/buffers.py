@@ -16,9 +16,8 @@ def take_buffer(size: int) -> memoryview:
 
     It is given back with the last view of it, a traceback's included: nobody closes it by hand.
     """
-    flags = (
-        mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    )  # shared memory has huge pages only where it is mounted so
+    # Not shared, as it would be by default: shared memory has huge pages only where it is mounted so.
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     if size < HUGE_BYTES:
         return memoryview(mmap.mmap(-1, size, flags=flags))
     room = mmap.mmap(-1, size + HUGE_BYTES, flags=flags)
