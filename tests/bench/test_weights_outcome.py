@@ -1,5 +1,7 @@
 """The figures of the weights benchmark: medians, the strongest rival of each kind, and the bars."""
 
+import dataclasses
+
 import pytest
 
 from bench.frame.figures import Figure
@@ -9,10 +11,12 @@ from bench.rivals.rounds import Result, Sample, read_sample
 
 
 def row(client: str, durable: float, cpu: float = 1.0, verified: str = "", **more: object) -> Row:
-    return Row("versitygw", client, durable, durable, cpu, 100.0, verified, **more)  # type: ignore[arg-type]
+    rates = {"rates": (durable, durable, durable)}
+    return Row("versitygw", client, durable, durable, cpu, 100.0, verified, **(rates | more))  # type: ignore[arg-type]
 
 
 RIVALS = [row("quick", 1000, 0.9), row("lean", 500, 0.5), row("broken", 0, 0, failure="gone")]
+FINE = row(TORPOR, 1100, 0.4, "crc64nvme")
 LIMITS = [row(SERVER, 1300), row(DISK, 1200)]
 
 
@@ -57,7 +61,7 @@ def test_torpor_is_compared_with_the_fastest_and_with_the_leanest_rival() -> Non
         (row(TORPOR, 1100, 0.55, "crc64nvme"), "CPU over the leanest rival (lean)"),
         (row(TORPOR, 1070, 0.4, "crc64nvme"), "of the slower of server and disk"),
         (row(TORPOR, 1100, 0.61, "crc64nvme"), "CPU"),
-        (Row("versitygw", TORPOR, 1100, 1100, 0.4, 257, "crc64nvme"), "memory, peak"),
+        (dataclasses.replace(FINE, peak=257), "memory, peak"),
         (row(TORPOR, 1100, 0.4, "size-only"), "verified: crc64nvme, every round"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -66,9 +70,33 @@ def test_each_bar_can_be_missed(torpor: Row, missed: str) -> None:
     assert not figures(torpor, *RIVALS)[missed].holds
 
 
-def test_only_the_server_that_keeps_checksums_is_asked_for_that_proof() -> None:
-    made = figures(row(TORPOR, 1100, 0.4, "md5-etag"), *RIVALS, server="rclone")
+def test_the_share_of_the_limits_is_the_median_of_the_rounds() -> None:
+    """Each round's rate is compared with what disk and server gave in that round."""
+    torpor = row(TORPOR, 1, 0.4, "crc64nvme", rates=(900.0, 450.0, 500.0))
+    limits = [
+        row(SERVER, 1, rates=(1000.0, 1000.0, 500.0)),
+        row(DISK, 1, rates=(1200.0, 500.0, 900.0)),
+    ]
+    made = {f.name.strip(): f for f in figures_of("versitygw", [torpor, *limits])}
+    assert made["of the slower of server and disk"].value == pytest.approx(0.9)
+
+
+def test_where_only_md5s_are_known_torpor_is_compared_with_who_verifies_too() -> None:
+    torpor = row(TORPOR, 600, 2.0, "md5-etag")
+    rivals = [row("fast", 900, 0.5, "no"), row("sure", 500, 2.5, "MD5 where the ETag is one")]
+    made = figures(torpor, *rivals, server="rclone")
     assert not [name for name in made if name.startswith("verified")]
+    assert made["over the fastest rival that verifies (sure)"].value == 1.2
+    assert made["CPU over the leanest rival that verifies (sure)"].value == 0.8
+    assert made["CPU"].bar is None
+    assert made["of the slower of server and disk"].bar is None
+    assert made["memory, peak"].holds
+
+
+def test_a_slower_verifier_is_a_bar_that_is_missed() -> None:
+    made = figures(row(TORPOR, 400, 2.6, "md5-etag"), row("sure", 500, 2.5, "MD5"), server="rclone")
+    assert not made["over the fastest rival that verifies (sure)"].holds
+    assert not made["CPU over the leanest rival that verifies (sure)"].holds
 
 
 def test_without_rivals_nothing_is_said_about_them() -> None:
