@@ -29,8 +29,8 @@ class ApiServer:
         self.lists = 0
         self.reads = 0
         """How often a single object was read."""
-        self.quiet = False
-        """While set, watches tell nothing: they are late."""
+        self.late: set[str] = set()
+        """Paths whose watches tell nothing, as long as they are in here."""
         self.version = 100
         self.oldest = 0
         """Watches from before this version are answered with 410 Gone."""
@@ -132,7 +132,7 @@ class ApiServer:
         await response.prepare(request)
         while cut == self._cut:
             changed = self._changed
-            for version, path, kind, obj in [] if self.quiet else list(self._events):
+            for version, path, kind, obj in [] if request.path in self.late else list(self._events):
                 if version > since and path == request.path:
                     since = version
                     if _selected(request, obj):

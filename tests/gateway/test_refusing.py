@@ -285,12 +285,12 @@ async def test_nobody_is_refused_for_a_state_that_is_over(world: World) -> None:
     world.endpoint(ready=BROKEN)
     world.deployment()
     await world.lists("llama")
-    world.api.quiet = True
+    world.api.late.add(ENDPOINTS)
     world.endpoint(ready=READY)
     asked = world.asking()
-    await world.waiting(1)
-    assert world.api.patches, "it is woken"
-    asked.cancel()
+    await until(lambda: world.api.patches)
+    world.pod(await world.engine())
+    assert (await asked)[0] == 200
 
 
 async def test_a_herd_of_refused_requests_reads_the_endpoint_once_or_twice(world: World) -> None:
