@@ -6,17 +6,22 @@ import socket
 import threading
 from typing import Self
 
+RECEIVED_BYTES = 256 * 1024
+
 
 class Relay:
     """Passes every connection on to a port of this machine, until the block ends."""
 
-    def __init__(self, port: int) -> None:
-        """`port`: where the server listens."""
+    def __init__(self, port: int, cut_after: int | None = None) -> None:
+        """`port`: where the server listens. Each connection is closed once `cut_after` bytes came back on it."""
+        self.cuts = 0
+        """Connections that were closed so."""
         self.requests = 0
         """Requests that began, on all connections."""
         self.bytes = 0
         """Bytes that came back, heads included."""
         self._port = port
+        self._cut_after = cut_after
         self._changed = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._open: set[socket.socket] = set()
@@ -84,19 +89,24 @@ class Relay:
         _cut(server)
 
     def _pass_down(self, server: socket.socket, client: socket.socket) -> None:
-        while data := _receive(server):
+        left = self._cut_after
+        while data := _receive(server, RECEIVED_BYTES if left is None else left):
             with self._changed:
                 self.bytes += len(data)
                 self._changed.notify_all()
             if not _send(client, data):
                 break
+            if left is not None and not (left := left - len(data)):
+                with self._changed:
+                    self.cuts += 1
+                break
         _cut(client)
         _cut(server)
 
 
-def _receive(link: socket.socket) -> bytes:
+def _receive(link: socket.socket, most: int = RECEIVED_BYTES) -> bytes:
     try:
-        return link.recv(256 * 1024)
+        return link.recv(min(most, RECEIVED_BYTES))
     except OSError:
         return b""
 

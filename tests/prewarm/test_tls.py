@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.frame.relay import Relay
 from tests.prewarm.conftest import PART, Prewarm, Secured
 from tests.prewarm.s3server import Bucket, make_certificates
 from torpor.prewarm.tls import TlsLink
@@ -107,7 +108,7 @@ def test_a_tls_connection_that_is_cut_in_the_middle_is_an_interruption(
 ) -> None:
     """The cut falls between two records or into one: neither may be taken for the end of the answer."""
     files = bucket.put_checkpoint("llama/", shard_bytes=40 * PART)
-    with CuttingRelay(s3_tls.server.port, after_bytes=900_001) as relay:
+    with Relay(s3_tls.server.port, cut_after=900_001) as relay:
         result = secure.run(
             "fetch",
             endpoint=f"https://127.0.0.1:{relay.port}",
@@ -142,49 +143,3 @@ def test_a_peer_that_says_goodbye_early_ends_the_read_with_what_there_was(
     finally:
         link.close()
         thread.join(10)
-
-
-class CuttingRelay:
-    """Passes bytes on as they are, and closes each connection after so many of the answer's."""
-
-    def __init__(self, port: int, after_bytes: int) -> None:
-        self.cuts = 0
-        self._upstream = port
-        self._after = after_bytes
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-
-    def __enter__(self) -> "CuttingRelay":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(5)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self._upstream))
-            threading.Thread(target=_pass_on, args=(client, server), daemon=True).start()
-            threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
-
-    def _answer(self, server: socket.socket, client: socket.socket) -> None:
-        left = self._after
-        with contextlib.suppress(OSError), server, client:
-            while left and (data := server.recv(min(left, 65536))):
-                client.sendall(data)
-                left -= len(data)
-            self.cuts += left == 0
-            client.shutdown(socket.SHUT_RDWR)
-
-
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)

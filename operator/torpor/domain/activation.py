@@ -103,9 +103,10 @@ class Room:
         return any(pod.usable for pod in self.pods.values())
 
     @property
-    def refuses(self) -> bool:
-        """Return whether a request that came now would be refused for what the endpoint's status says."""
-        return self.terms.refusal is not None and not self.serving
+    def refusal(self) -> Refusal | None:
+        """Return what a request that came now would be told for the endpoint's status; None if it is let in."""
+        refusal = self.terms.refusal
+        return None if refusal is None or self.serving else refusal
 
     def wants_probe(self, uid: str) -> bool:
         """Return whether asking this pod again is still of use."""
@@ -115,8 +116,8 @@ class Room:
     def on_request(self, ticket: int, size: int, now: float) -> list[Effect]:
         """Take in a request whose body has *size* bytes."""
         terms = self.terms
-        if terms.refusal is not None and self.refuses:
-            return [Refuse(ticket, terms.refusal)]
+        if (refusal := self.refusal) is not None:
+            return [Refuse(ticket, refusal)]
         request = Request(ticket, size, now + terms.max_wait)
         if not self._line and (pod := self._roomiest()) is not None:
             return [self._grant(request, pod)]
@@ -245,14 +246,13 @@ class Room:
             effects.append(self._grant(self._line.pop(), pod))
         if not self._line:
             return effects
-        serving = self.serving
-        if self.terms.refusal is not None and not serving:
-            return effects + self._refuse_all(self.terms.refusal)
+        if (refusal := self.refusal) is not None:
+            return effects + self._refuse_all(refusal)
         for uid, pod in self.pods.items():
             if pod.candidate and not pod.serving and not pod.probing:
                 pod.probing = True
                 effects.append(Probe(uid))
-        if not serving and self._settling_since is None and self._wakeable():
+        if not self.serving and self._settling_since is None and self._wakeable():
             at_once = self._wanted() >= self.terms.max_replicas
             effects.append(self._wake() if at_once else self._settle(SETTLE_SECONDS, now))
         return effects

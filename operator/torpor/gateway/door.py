@@ -125,7 +125,7 @@ class Door:
         """Return the endpoint that a name means; before its status refuses anybody, it is read once more."""
         directory = self._hall.directory
         entry = directory.resolve(model, digest)
-        if isinstance(entry, Refusal) or not self._hall.desk(entry).room.refuses:
+        if isinstance(entry, Refusal) or self._hall.desk(entry).room.refusal is None:
             return entry
         await self._confirmer.confirm(entry)
         return directory.resolve(model, digest)
