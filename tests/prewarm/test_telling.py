@@ -4,14 +4,17 @@ import http.client
 import json
 import socket
 import threading
+import time
 from typing import Any
 
 import pytest
 
 from tests.prewarm.conftest import PART, Prewarm
-from tests.prewarm.faultproxy import Asked, FaultProxy
+from tests.prewarm.faultproxy import Answer, Asked, FaultProxy
 from tests.prewarm.s3server import Bucket, free_port
 from torpor.prewarm.telling import tell
+
+MIB = 1024 * 1024
 
 
 def ask(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str, bytes]:
@@ -47,6 +50,33 @@ def test_progress_is_told_while_bytes_move(prewarm: Prewarm, bucket: Bucket) -> 
     assert first["resumed"] == 0
     with pytest.raises(ConnectionRefusedError):
         ask(port, "/progress")
+
+
+def test_bytes_are_told_before_a_piece_of_them_is_whole(prewarm: Prewarm, bucket: Bucket) -> None:
+    """A slow link is not a link that stands still: with pieces of megabytes, minutes may pass between two of them."""
+    bucket.put_checkpoint("llama/", shard_bytes=9 * MIB)
+    port, told = free_port(), list[int]()
+
+    def hold_back(asked: Asked, answer: Answer) -> None:
+        if asked.is_range_of and len(answer.body) == 8 * MIB and not told:
+            answer.stall_after = MIB
+            threading.Thread(target=watch, args=(answer,)).start()
+
+    def watch(answer: Answer) -> None:
+        looks = (json.loads(ask(port, "/progress")[2])["bytes"] for _ in range(100))
+        for count in looks:
+            if count >= MIB:
+                told.append(count)
+                break
+            time.sleep(0.1)
+        answer.until.set()
+
+    with FaultProxy(bucket.server.port, after=hold_back) as proxy:
+        prewarm.run(
+            "fetch", endpoint=proxy.endpoint, part_bytes=0, connections=1, progress_port=port
+        )
+    assert told
+    assert MIB <= told[0] < 2 * MIB
 
 
 def test_a_port_in_use_is_said_and_the_fetch_goes_on(

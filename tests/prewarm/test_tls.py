@@ -11,6 +11,7 @@ import pytest
 from bench.frame.relay import Relay
 from tests.prewarm.conftest import PART, Prewarm, Secured
 from tests.prewarm.s3server import Bucket, make_certificates
+from torpor.prewarm.receiving import set_looks
 from torpor.prewarm.tls import TlsLink
 
 
@@ -118,6 +119,32 @@ def test_a_tls_connection_that_is_cut_in_the_middle_is_an_interruption(
         )
     assert relay.cuts >= 2
     secure.assert_holds(result, files)
+
+
+def test_a_slow_peer_s_bytes_are_handed_over_before_all_are_there(tmp_path: Path) -> None:
+    authority, (certificate, key) = make_certificates(tmp_path / "pki")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    ours, theirs = socket.socketpair()
+    read = threading.Event()
+
+    def send_in_two_steps() -> None:
+        with context.wrap_socket(theirs, server_side=True) as peer:
+            peer.sendall(bytes(100_000))
+            if read.wait(10):
+                peer.sendall(bytes(100_000))
+
+    thread = threading.Thread(target=send_in_two_steps)
+    thread.start()
+    link = TlsLink(ours, ssl.create_default_context(cafile=str(authority)), "127.0.0.1")
+    set_looks(ours)
+    try:
+        assert link.read_into(memoryview(bytearray(200_000)), 200_000) == 100_000
+        read.set()
+        assert link.read_into(memoryview(bytearray(100_000)), 100_000) == 100_000
+    finally:
+        link.close()
+        thread.join(10)
 
 
 def test_a_peer_that_says_goodbye_early_ends_the_read_with_what_there_was(

@@ -1,9 +1,9 @@
 """The body of an answer, read straight into the caller's memory with as few wake-ups as the socket allows.
 
 A plain socket is asked for a whole piece in one system call (`MSG_WAITALL`), so that Python is not woken for
-each segment that arrives, and the kernel sleeps until there is a good deal (`SO_RCVLOWAT`); it also keeps the time
-(`SO_RCVTIMEO`). TLS gives a record at a time: it is read
-without the layers of `io` in between. Anything else, such as chunked answers, goes through `http.client`.
+each segment that arrives, and the kernel sleeps until there is a good deal (`SO_RCVLOWAT`), but not for long
+(`receiving`). TLS gives a record at a time: it is read without the layers of `io` in between. Anything else, such as
+chunked answers, goes through `http.client`.
 """
 
 import http.client
@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from torpor.domain.fetching import FetchReason
 from torpor.prewarm.address import Address
-from torpor.prewarm.connection import SILENCE_SECONDS, Interruption
+from torpor.prewarm.connection import Interruption
+from torpor.prewarm.receiving import SILENCE_SECONDS, receive
 from torpor.prewarm.tls import TlsLink
 
 WORTH_BYTES = 1024 * 1024
@@ -104,10 +105,7 @@ class Body:
             step = view[:STEP_BYTES]
             count = self._link.read_into(step, len(step))
         elif self._link is not None:
-            try:
-                count = self._link.recv_into(view, 0, socket.MSG_WAITALL)
-            except BlockingIOError:
-                raise TimeoutError from None
+            count = receive(self._link, view, socket.MSG_WAITALL)
         else:
             count = self._response.readinto(view[:STEP_BYTES])
         moved(count)

@@ -5,20 +5,17 @@ import errno
 import http.client
 import socket
 import ssl
-import struct
 from typing import Any, cast
 
 from torpor.domain.fetching import FetchReason
 from torpor.prewarm.address import Address
 from torpor.prewarm.failure import FetchFailure
+from torpor.prewarm.receiving import SILENCE_SECONDS, set_looks
 from torpor.prewarm.tls import TlsLink
 from torpor.prewarm.trust import Trust, explain_tls_error
 
 CONNECT_SECONDS = 5.0
 """A store in reach answers a SYN in milliseconds; more only delays the message."""
-
-SILENCE_SECONDS = 30.0
-"""Longest time without a byte in the middle of an answer."""
 
 Body = bytes | memoryview | None
 """What is sent with a request; None where the method has no body."""
@@ -102,6 +99,7 @@ class Connection:
         link.auto_open = 0  # it would open a plain one
         try:
             link.connect()
+            set_looks(link.sock)
             if self._trust is not None:
                 link.sock = cast("Any", TlsLink(link.sock, self._trust.context, host))
         except ssl.SSLError as error:
@@ -113,8 +111,6 @@ class Connection:
             link.close()
             raise Interruption(_explain_connect(self._address, error)) from error
         link.sock.settimeout(SILENCE_SECONDS)
-        silence = struct.pack("ll", int(SILENCE_SECONDS), 0)
-        link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, silence)
         self._link = link
         return link
 

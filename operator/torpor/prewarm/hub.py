@@ -14,10 +14,11 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from torpor.domain.fetching import FetchReason
 from torpor.domain.hub import HubFile, HubSource
-from torpor.prewarm.connection import CONNECT_SECONDS, SILENCE_SECONDS, Interruption
+from torpor.prewarm.connection import CONNECT_SECONDS, Interruption
 from torpor.prewarm.crew import Stopped
 from torpor.prewarm.failure import FetchFailure
 from torpor.prewarm.hubanswers import AskedHub, be_patient, explain_error
+from torpor.prewarm.receiving import SILENCE_SECONDS
 from torpor.settings.prewarm import PrewarmSettings
 
 _TIMEOUT = httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)

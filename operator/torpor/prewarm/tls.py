@@ -11,6 +11,9 @@ import ssl
 from collections.abc import Callable
 from typing import Any, cast
 
+from torpor import clock
+from torpor.prewarm.receiving import LOOK_SECONDS, SILENCE_SECONDS, receive
+
 STEP_BYTES = 64 * 1024
 """Ciphertext taken at a time; each connection holds so much."""
 
@@ -58,13 +61,16 @@ class TlsLink:
             rest = rest[count:]
 
     def read_into(self, view: memoryview, least: int = 1) -> int:
-        """Read until the view holds at least so many bytes; fewer only when the peer has closed.
+        """Read until the view holds at least so many bytes.
+
+        Fewer when that takes longer than `LOOK_SECONDS`; none only when the peer has closed.
 
         Raises:
             ssl.SSLError: what came is not what the peer sent.
             OSError: the connection failed, or was silent too long.
         """
         filled, wanted, read = 0, len(view), self._read
+        until = clock.monotonic() + LOOK_SECONDS
         while filled < least:
             try:
                 while filled < least and (count := read(wanted - filled, view[filled:])):
@@ -72,7 +78,15 @@ class TlsLink:
                 break
             except ssl.SSLWantReadError:
                 self._flush()
-                self._take(least - filled - self._arrived.pending - RECORD_BYTES)
+                if filled and clock.monotonic() > until:
+                    break
+                rest = least - filled - self._arrived.pending - RECORD_BYTES
+                try:
+                    self._take(rest, LOOK_SECONDS if filled else SILENCE_SECONDS)
+                except TimeoutError:
+                    if not filled:
+                        raise
+                    break
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 break
         return filled
@@ -87,10 +101,6 @@ class TlsLink:
     def settimeout(self, seconds: float | None) -> None:
         """Longest time without a byte."""
         self._plain.settimeout(seconds)
-
-    def setsockopt(self, level: int, name: int, value: bytes) -> None:
-        """As of the socket below."""
-        self._plain.setsockopt(level, name, value)
 
     def shutdown(self, how: int) -> None:
         """Make a read in another thread fail now."""
@@ -108,7 +118,7 @@ class TlsLink:
         if self._closed:
             self.close()
 
-    def _take(self, least: int = 1) -> None:
+    def _take(self, least: int = 1, seconds: float = SILENCE_SECONDS) -> None:
         """Take what has arrived, or wait until that is enough to be worth waking up for.
 
         Ciphertext is longer than what it holds, so that much can be waited for that is still to be read, less
@@ -116,10 +126,7 @@ class TlsLink:
         """
         patient = least >= WORTH_BYTES
         step = self._step[:least] if patient else self._step
-        try:
-            count = self._plain.recv_into(step, 0, socket.MSG_WAITALL if patient else 0)
-        except BlockingIOError:
-            raise TimeoutError from None
+        count = receive(self._plain, step, socket.MSG_WAITALL if patient else 0, seconds)
         if count:
             self._arrived.write(self._step[:count])
         else:
