@@ -1,7 +1,8 @@
 """Weights from a signed S3 server to the disk, verified: torpor against the downloaders that others use.
 
 Against each of two servers, all clients and the two limits (what the server gives, what the disk takes) take
-turns; the figures are medians. `durable` is the rate to the client's exit and the fsync of every file.
+turns; the figures are medians. `durable` is the rate to the client's exit and the fsync of every file. The share of
+the slower limit is measured apart: torpor's turns between turns of the disk alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from types import FrameType
 
 from bench.frame.figures import Figure, report
 from bench.rivals.checkpoint import connect, upload
-from bench.rivals.clients import LIMITS, TORPOR, Client, all_clients
+from bench.rivals.clients import DISK, LIMITS, TORPOR, Client, all_clients
 from bench.rivals.installed import RIVALS, install_rivals
 from bench.rivals.outcome import Row, facts_of, figures_of, row_of, table_of
 from bench.rivals.rounds import SPARE_BYTES, Track
@@ -86,6 +87,7 @@ def measure(given: argparse.Namespace) -> int:
     shard_bytes = int(given.gib * GIB) // 4096 * 4096
     rows: list[Row] = []
     figures: list[Figure] = []
+    pairs: list[tuple[float, float]] = []
     with open_work(place, 2 * SHARDS * shard_bytes + SPARE_BYTES) as work:
         account = draw_account("BENCH")
         with (
@@ -101,10 +103,18 @@ def measure(given: argparse.Namespace) -> int:
                 connect(target).list_objects_v2(Bucket=target.bucket, Prefix=target.prefix)
                 track = Track(place.repo, work, target, sizes)
                 results = track.run_all(clients, given.rounds)
+                if server == VERSITYGW:
+                    pairs = track.run_chain(*pick(clients, TORPOR, DISK), given.pairs)
             mine = [row_of(server, result, track.total_bytes) for result in results]
             rows += mine + missing_rows(server, wanted, venvs)
-            figures += figures_of(server, mine)
-    return conclude(given, rows, figures)
+            figures += figures_of(server, mine, pairs if server == VERSITYGW else ())
+    return conclude(given, rows, figures, pairs)
+
+
+def pick(clients: list[Client], *names: str) -> list[Client]:
+    """Return the clients of these names, in their order."""
+    by_name = {client.name: client for client in clients}
+    return [by_name[name] for name in names]
 
 
 def missing_rows(server: str, wanted: tuple[str, ...], venvs: dict[str, Path]) -> list[Row]:
@@ -113,7 +123,12 @@ def missing_rows(server: str, wanted: tuple[str, ...], venvs: dict[str, Path]) -
     return [Row(server, name, 0, 0, 0, 0, "", reason) for name in wanted if name not in venvs]
 
 
-def conclude(given: argparse.Namespace, rows: list[Row], figures: list[Figure]) -> int:
+def conclude(
+    given: argparse.Namespace,
+    rows: list[Row],
+    figures: list[Figure],
+    pairs: list[tuple[float, float]],
+) -> int:
     """Print everything; returns the exit code.
 
     Raises:
@@ -126,6 +141,7 @@ def conclude(given: argparse.Namespace, rows: list[Row], figures: list[Figure]) 
     if given.check and not measured and not given.only:
         raise HarnessError("no rival could be measured, so the check says nothing")
     facts = {"rounds": given.rounds, "gib": given.gib, "clients": facts_of(rows)}
+    facts["pairs"] = [[round(rate) for rate in pair] for pair in pairs]
     return report("weights", figures, check=given.check, **facts)
 
 
@@ -157,6 +173,9 @@ def parse() -> argparse.Namespace:
     """Read the command line."""
     options = argparse.ArgumentParser(prog="python -m bench.weights", description=__doc__)
     options.add_argument("--rounds", type=int, default=3, help="counted rounds, after one warm-up")
+    options.add_argument(
+        "--pairs", type=int, default=12, help="turns between two of the disk alone"
+    )
     options.add_argument("--gib", type=float, default=1.0, help="size of each of the 4 shards")
     options.add_argument("--only", type=_only, default=[], help="torpor and these rivals, by comma")
     options.add_argument("--servers", type=_servers, default=list(SERVERS), help="by comma")

@@ -34,8 +34,6 @@ class Row:
     peak: float
     verified: str
     failure: str = ""
-    rates: tuple[float, ...] = ()
-    """To fsync, MB/s, of each round."""
 
 
 def row_of(server: str, result: Result, total_bytes: int) -> Row:
@@ -52,12 +50,20 @@ def row_of(server: str, result: Result, total_bytes: int) -> Row:
         statistics.median(sample.cpu for sample in samples) * 1e9 / total_bytes,
         max(sample.peak for sample in samples) / 1e6,
         ", ".join(said),
-        rates=tuple(total_bytes / 1e6 / sample.durable for sample in samples),
     )
 
 
-def figures_of(server: str, rows: Sequence[Row]) -> list[Figure]:
-    """Return torpor's figures against one server, with the bars they are held to."""
+def figures_of(
+    server: str, rows: Sequence[Row], pairs: Sequence[tuple[float, float]] = ()
+) -> list[Figure]:
+    """Return torpor's figures against one server, with the bars they are held to.
+
+    Args:
+        server: its name.
+        rows: one for each client, limits included.
+        pairs: torpor's rate, and what the disk took right before and after it, MB/s; without any, the medians of the
+            rounds are compared, and held to nothing.
+    """
     by_name = {row.client: row for row in rows if not row.failure}
     torpor, summed = by_name[TORPOR], server == VERSITYGW
     rivals = [
@@ -75,26 +81,21 @@ def figures_of(server: str, rows: Sequence[Row]) -> list[Figure]:
             Figure(f"  over the fastest {which} ({fast.client})", rate, "times", 1, at_least=True),
             Figure(f"  CPU over the leanest {which} ({lean.client})", cpu, "times", 1),
         ]
-    share = _share_of(torpor, by_name[SERVER], by_name[DISK])
+    share_bar = SHARE_OF_LIMIT if pairs else None
+    pairs = pairs or [(torpor.durable, by_name[DISK].durable)]
+    share = _share_of(pairs, by_name[SERVER])
+    figures += [
+        Figure("  of the slower of server and disk", share, "", share_bar, at_least=True),
+        Figure("  CPU", torpor.cpu, "s/GB", MOST_CPU if summed else None),
+    ]
     if summed:
         proven = float(torpor.verified == VERIFIED)
-        figures += [
-            Figure("  of the slower of server and disk", share, "", SHARE_OF_LIMIT, at_least=True),
-            Figure("  CPU", torpor.cpu, "s/GB", MOST_CPU),
-            Figure(f"  verified: {VERIFIED}, every round", proven, "", 1, exactly=True),
-        ]
-    else:
-        figures += [
-            Figure("  of the slower of server and disk", share, ""),
-            Figure("  CPU", torpor.cpu, "s/GB"),
-        ]
+        figures.append(Figure(f"  verified: {VERIFIED}, every round", proven, "", 1, exactly=True))
     return [*figures, Figure("  memory, peak", torpor.peak, "MB", MOST_MB)]
 
 
-def _share_of(torpor: Row, server: Row, disk: Row) -> float:
-    """Median of the rounds' shares: what the disk takes changes by a third from one quarter of an hour to the next."""
-    rounds = zip(torpor.rates, server.rates, disk.rates, strict=True)
-    return statistics.median(mine / min(limits) for mine, *limits in rounds)
+def _share_of(pairs: Sequence[tuple[float, float]], server: Row) -> float:
+    return statistics.median(mine / min(disk, server.durable) for mine, disk in pairs)
 
 
 def table_of(rows: Sequence[Row]) -> str:
@@ -121,8 +122,6 @@ def facts_of(rows: Sequence[Row]) -> list[dict[str, object]]:
 
 
 def _rounded(value: object) -> object:
-    if isinstance(value, tuple):
-        return [round(rate, 1) for rate in value]
     return round(value, 3) if isinstance(value, float) else value
 
 

@@ -7,6 +7,7 @@ host, and whoever writes through the page cache would pay for getting it again. 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -94,6 +95,33 @@ class Track:
                 if not result.failure:
                     self._take_turn(result, number)
         return results
+
+    def run_chain(self, link: Client, between: Client, count: int) -> list[tuple[float, float]]:
+        """Let `between` run alone before, between and after `count` turns of `link`.
+
+        What a disk takes changes within a minute: each turn is compared with the two right beside it.
+
+        Returns:
+            For each turn of `link`: its rate, and the mean of the rates beside it, MB/s to fsync.
+
+        Raises:
+            HarnessError: one of the two failed.
+        """
+        mine: list[float] = []
+        beside = [self._rate_of(between)]
+        for number in range(1, count + 1):
+            mine.append(self._rate_of(link))
+            beside.append(self._rate_of(between))
+            limit = (beside[-2] + beside[-1]) / 2
+            say(
+                f"{self.target.server}, pair {number} of {count}: {link.name} {mine[-1]:.0f} MB/s, "
+                f"{between.name} {limit:.0f} MB/s: {mine[-1] / limit:.2f}"
+            )
+        means = [(before + after) / 2 for before, after in itertools.pairwise(beside)]
+        return list(zip(mine, means, strict=True))
+
+    def _rate_of(self, client: Client) -> float:
+        return self.total_bytes / 1e6 / self.turn(client).durable
 
     def _take_turn(self, result: Result, number: int) -> None:
         name = result.client.name

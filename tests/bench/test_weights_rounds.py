@@ -15,7 +15,7 @@ from bench.rivals.clients import (
     torpor,
 )
 from bench.rivals.limits import ranges
-from bench.rivals.rounds import Track, clean_environment
+from bench.rivals.rounds import Sample, Track, clean_environment
 from bench.rivals.servers import VERSITYGW, serve
 from bench.rivals.target import Target, read_target
 from dev.cluster import HarnessError
@@ -54,6 +54,24 @@ def test_both_limits_move_the_whole_checkpoint(track: Track) -> None:
     track.turn(limits[1])
     written = sum(path.stat().st_size for path in track.folder.iterdir())
     assert track.total_bytes - 4 * 4096 <= written <= track.total_bytes
+
+
+def test_in_a_chain_each_turn_is_compared_with_the_two_beside_it(
+    track: Track, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {"link": iter([4.0, 5.0]), "between": iter([1.0, 2.0, 4.0])}
+
+    def take_turn(_track: Track, client: Client) -> Sample:
+        return Sample(0, next(seconds[client.name]), 0, 0, "")
+
+    monkeypatch.setattr(Track, "turn", take_turn)
+    link, between = (Client(name, copier(track).call, "") for name in ("link", "between"))
+    megabytes = track.total_bytes / 1e6
+    assert track.run_chain(link, between, 2) == [
+        (megabytes / 4, pytest.approx(megabytes * 0.75)),
+        (megabytes / 5, pytest.approx(megabytes * 0.375)),
+    ]
+    assert [list(left) for left in seconds.values()] == [[], []]
 
 
 def test_a_rival_that_changes_one_byte_is_left_out(track: Track) -> None:
