@@ -104,17 +104,17 @@ def measure(given: argparse.Namespace) -> int:
                 track = Track(place.repo, work, target, sizes)
                 results = track.run_all(clients, given.rounds)
                 if server == VERSITYGW:
-                    pairs = track.run_chain(*pick(clients, TORPOR, DISK), given.pairs)
+                    pairs = track.run_chain(*pick(clients, TORPOR, DISK), count=given.pairs)
             mine = [row_of(server, result, track.total_bytes) for result in results]
             rows += mine + missing_rows(server, wanted, venvs)
             figures += figures_of(server, mine, pairs if server == VERSITYGW else ())
     return conclude(given, rows, figures, pairs)
 
 
-def pick(clients: list[Client], *names: str) -> list[Client]:
-    """Return the clients of these names, in their order."""
+def pick(clients: list[Client], one: str, other: str) -> tuple[Client, Client]:
+    """Return the two clients of these names, in their order."""
     by_name = {client.name: client for client in clients}
-    return [by_name[name] for name in names]
+    return by_name[one], by_name[other]
 
 
 def missing_rows(server: str, wanted: tuple[str, ...], venvs: dict[str, Path]) -> list[Row]:

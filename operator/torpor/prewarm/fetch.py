@@ -1,6 +1,5 @@
 """From settings to a published copy: examine, make room, move, publish; or find that the node has it."""
 
-import gc
 import os
 import shutil
 from collections.abc import Callable
@@ -187,7 +186,6 @@ def _clean_up(layout: Layout, name: str, error: BaseException) -> None:
 def _download(asker: Asker, store: Store, layout: Layout, plan: FetchPlan, lock_fd: int) -> Brought:
     """Make room, move what is missing, and publish."""
     begun, settings, source = clock.monotonic(), asker.settings, store.address.source
-    gc.freeze()  # what was loaded so far stays for good: a collection need not go through it again and again
     kept = resumable(layout, plan.hash)
     terms = read_terms(settings)
     evicted = make_room(layout, plan.hash, source, plan.files, terms, resumable=kept)

@@ -1,30 +1,15 @@
 """Is it what the store has? The checksums of the parts, put together and compared with what the store says."""
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
-
-from awscrt import checksums
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from torpor.domain.fetching import RemoteFile
+from torpor.prewarm.checksums import ALGORITHMS as _ALGORITHMS
 from torpor.prewarm.contents import Proof
 
 METHODS = ("crc64nvme", "crc32c", "crc32", "md5-etag", "size-only")
 """From the best to the weakest; a copy is as well verified as its weakest file."""
-
-
-class _Algorithm(NamedTuple):
-    compute: Callable[[Any], int]
-    """Takes any buffer; awscrt declares bytes only."""
-    combine: Callable[[int, int, int], int]
-    size: int
-
-
-_ALGORITHMS: Mapping[str, _Algorithm] = {
-    "crc64nvme": _Algorithm(checksums.crc64nvme, checksums.combine_crc64nvme, 8),
-    "crc32c": _Algorithm(checksums.crc32c, checksums.combine_crc32c, 4),
-    "crc32": _Algorithm(checksums.crc32, checksums.combine_crc32, 4),
-}
 
 
 ALGORITHMS = tuple(_ALGORITHMS)
