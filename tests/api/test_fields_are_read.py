@@ -13,7 +13,7 @@ FOR_PEOPLE = {
     "gpu_class.provider",
     "gpu_class.zone",
     "gpu_class.price.source",
-    "gpu_class.price.as_of",
+    "gpu_class.price.changes.source",
 }
 """They tell things apart or say where they come from, as their descriptions say; no code needs them."""
 

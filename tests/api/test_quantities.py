@@ -11,10 +11,12 @@ from torpor.api.quantities import (
     format_bytes,
     format_duration,
     format_money,
+    format_start,
     format_timestamp,
     parse_bytes,
     parse_duration,
     parse_money,
+    parse_start,
     parse_timestamp,
 )
 
@@ -102,3 +104,34 @@ def test_a_written_time_is_read_as_the_same(milliseconds: int) -> None:
 def test_what_is_no_time_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match=r"is not a time such as|has no time zone"):
         parse_timestamp(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2026-12-01", datetime(2026, 12, 1, tzinfo=UTC)),
+        ("2026-12-01T06:00:01Z", datetime(2026, 12, 1, 6, 0, 1, tzinfo=UTC)),
+        ("2028-02-29", datetime(2028, 2, 29, tzinfo=UTC)),
+    ],
+)
+def test_a_beginning_is_a_day_or_a_second_of_it(text: str, value: datetime) -> None:
+    assert parse_start(text) == value
+    assert format_start(value) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2027-02-29",
+        "2027-13-01",
+        "27-01-01",
+        "2027-01-01T06:00:00",
+        "2027-01-01T6:00:00Z",
+        "",
+        5,
+        None,
+    ],
+)
+def test_what_is_no_beginning_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="is not a day such as 2026-12-01"):
+        parse_start(text)

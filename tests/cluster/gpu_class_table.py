@@ -4,6 +4,11 @@ from tests.cluster.words_table import Changes
 
 _PRICE = {"perGPUHour": "1.861"}
 
+
+def _changes(*rows: dict[str, str]) -> Changes:
+    return {"price": _PRICE | {"changes": list(rows)}}
+
+
 GOOD_CLASSES: dict[str, Changes] = {
     "only what is needed": {},
     "free": {"price.perGPUHour": "0", "capacityType": "owned"},
@@ -16,7 +21,19 @@ GOOD_CLASSES: dict[str, Changes] = {
         "zone": "us-east-1a",
         "jurisdiction": "US",
         "capacityType": "spot",
-        "price": _PRICE | {"currency": "EUR", "source": "price list", "asOf": "2026-07-20"},
+        "price": _PRICE
+        | {
+            "currency": "EUR",
+            "source": "price list",
+            "asOf": "2026-07-20",
+            "effectiveFrom": "2026-07-01",
+            "granularitySeconds": 1,
+            "minimumSeconds": 60,
+            "changes": [
+                {"effectiveFrom": "2027-01-01", "perGPUHour": "1.9", "asOf": "2026-11-20"},
+                {"effectiveFrom": "2027-01-01T06:00:00Z", "perGPUHour": "0", "source": "a gift"},
+            ],
+        },
     },
 }
 
@@ -44,17 +61,43 @@ BAD_CLASSES: dict[str, tuple[Changes, str]] = {
         {"price": _PRICE | {"scope": "node"}},
         "spec.price.scope: node is not supported yet",
     ),
-    "steps": (
-        {"price": _PRICE | {"granularitySeconds": 60}},
-        "spec.price.granularitySeconds is not supported yet",
+    "steps of nothing": ({"price": _PRICE | {"granularitySeconds": 0}}, "granularitySeconds: "),
+    "steps of two days": (
+        {"price": _PRICE | {"granularitySeconds": 172_800}},
+        "granularitySeconds: ",
     ),
-    "smallest bill": (
-        {"price": _PRICE | {"minimumSeconds": 60}},
-        "spec.price.minimumSeconds is not supported yet",
+    "a bill below nothing": ({"price": _PRICE | {"minimumSeconds": -1}}, "minimumSeconds: "),
+    "a price from a month that is none": (
+        {"price": _PRICE | {"effectiveFrom": "2027-13-01"}},
+        "spec.price.effectiveFrom: Invalid value",
     ),
-    "price of a later day": (
-        {"price": _PRICE | {"effectiveFrom": "2027-01-01"}},
-        "spec.price.effectiveFrom is not supported yet",
+    "a price from a time without its zone": (
+        {"price": _PRICE | {"effectiveFrom": "2027-01-01T06:00:00"}},
+        "spec.price.effectiveFrom: Invalid value",
+    ),
+    "a change without a price": (_changes({"effectiveFrom": "2027-01-01"}), "perGPUHour: Required"),
+    "a change without a date": (_changes({"perGPUHour": "2"}), "effectiveFrom: Required"),
+    "a change to words": (
+        _changes({"effectiveFrom": "2027-01-01", "perGPUHour": "abc"}),
+        "spec.price.changes[0].perGPUHour: Invalid value",
+    ),
+    "two changes on one day": (
+        _changes(*({"effectiveFrom": "2027-01-01", "perGPUHour": price} for price in "23")),
+        "Duplicate value",
+    ),
+    "a day written as its first second": (
+        _changes({"effectiveFrom": "2027-01-01T00:00:00Z", "perGPUHour": "2"}),
+        "write the day alone: 2027-01-01",
+    ),
+    "a change before the price holds": (
+        {
+            "price": _PRICE
+            | {
+                "effectiveFrom": "2027-02-01",
+                "changes": [{"effectiveFrom": "2027-01-01", "perGPUHour": "2"}],
+            }
+        },
+        "each of changes must begin after effectiveFrom",
     ),
     "egress": (
         {"price": _PRICE | {"egressPerGiB": "0.09"}},

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.status import EndpointStatus
 from torpor.controller.composing import invalid_status
-from torpor.domain.remembering import meter_of
+from torpor.domain.bookkeeping import meter_of
 
 NOW = datetime(2026, 11, 23, 21, 0, tzinfo=UTC)
 COST = {
     "rows": [{"priceId": "l40s@1", "gpuClass": "l40s", "gpuMs": {"idle": 5, "busy": 7}}],
-    "live": [{"uid": "a", "priceId": "l40s@1", "gpus": 2, "startMs": 9}],
+    "live": [{"uid": "a", "prices": [{"priceId": "l40s@1", "fromMs": 9}], "gpus": 2, "startMs": 9}],
     "spent": "1.5",
 }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from tests.controller.stage import gpu_class, node
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.controller import observe
 from torpor.domain.observation import Workload
+from torpor.domain.placement import GPUClassView
+from torpor.domain.remembering import epoch_ms
 from torpor.domain.scaling import ScalingSpec
 from torpor.manifests import names
 
@@ -49,12 +52,48 @@ def test_what_placement_reads_of_a_spec() -> None:
 
 
 def test_a_gpu_class_is_read_with_its_price() -> None:
-    view = observe.class_view(gpu_class())
+    view = observe.class_view(gpu_class(), 0)
     assert (view.name, view.resource, view.vram) == ("l40s", "nvidia.com/gpu", 48 * 1024**3)
     assert (view.micro_per_hour, view.currency) == (1_800_000, "EUR")
     bare = gpu_class()
     del bare["spec"]["price"]
-    assert observe.class_view(bare).micro_per_hour is None
+    assert observe.class_view(bare, 0).micro_per_hour is None
+
+
+def dated(**price: object) -> GPUClassView:
+    obj = gpu_class()
+    obj["spec"]["price"] |= price
+    return observe.class_view(obj, epoch_ms(datetime(2027, 1, 15, tzinfo=UTC)) or 0)
+
+
+def test_of_dated_prices_the_one_that_holds_now_counts_and_all_are_known() -> None:
+    rows = [
+        {"effectiveFrom": "2027-02-01", "perGPUHour": "3", "asOf": "2027-01-10"},
+        {"effectiveFrom": "2027-01-01T06:00:00Z", "perGPUHour": "2", "asOf": "2026-12-20"},
+    ]
+    view = dated(changes=rows, asOf="2026-07-20")
+    assert (view.micro_per_hour, view.price_as_of) == (2_000_000, "2026-12-20")
+    assert [price for _, price in view.prices] == [1_800_000, 2_000_000, 3_000_000]
+    assert view.prices[1][0] == epoch_ms(datetime(2027, 1, 1, 6, tzinfo=UTC))
+
+
+def test_before_a_price_holds_there_is_none() -> None:
+    view = dated(effectiveFrom="2027-02-01", asOf="2026-07-20")
+    assert view.micro_per_hour is None
+
+
+def test_how_a_provider_rounds_is_read() -> None:
+    view = dated(granularitySeconds=60, minimumSeconds=300)
+    assert (view.granularity_s, view.minimum_s) == (60, 300)
+
+
+def test_a_day_that_no_calendar_has_makes_the_class_unreadable_and_says_so() -> None:
+    obj = gpu_class()
+    obj["spec"]["price"]["changes"] = [{"effectiveFrom": "2027-02-30", "perGPUHour": "1"}]
+    views, unread = observe.class_views([obj, gpu_class()], 0)
+    assert [view.name for view in views] == ["l40s"]
+    assert "effectiveFrom" in unread[0].why
+    assert "2027-02-30" in unread[0].why
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def picture(
         demand=Demand(reports or (report(in_flight=1),)),
         workload=Workload(True, replicas, "7", "of-yesterday" if behind else now, served),
         classes=(),
+        nodes=(),
         now_ms=NOW,
         last_activity_ms=None,
     )

@@ -94,7 +94,7 @@ def test_the_limits_name_no_field_that_works() -> None:
     )
     partly = {"model.source", "engine.kind", "prewarm.cache.kind"}
     assert not {path for path in listed if path not in fields and path not in partly} - {
-        "price.effectiveFrom"
+        "price.egressPerGiB"
     }
 
 

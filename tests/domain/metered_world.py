@@ -11,13 +11,24 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from torpor.domain.ledger import Meter, Phases, Price
+from torpor.domain.metering import Tariffs
 from torpor.domain.observation import Demand, GatewayReport, PodSeen
+from torpor.domain.pricing import Tariff, fixed
 
 T0 = 1_800_000_000_000
 MEMORY = 600_000
 L40S = Price("l40s@1861000USD", "l40s", "on-demand", "USD", 1_861_000)
 H100 = Price("h100@6880000USD", "h100", "spot", "USD", 6_880_000)
-PRICES = {"l40s": L40S, "h100": H100}
+BASE = {"l40s": L40S, "h100": H100}
+
+
+def listed(*prices: Price) -> Tariffs:
+    """Prices that never change, by class."""
+    by_class = {price.gpu_class: fixed(price) for price in prices}
+    return lambda pod, _billed: by_class.get(pod.gpu_class)
+
+
+PRICES = listed(L40S, H100)
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,14 @@ class World:
 
     pods: tuple[TruePod, ...]
     gateways: tuple[TrueGateway, ...]
+    changes: tuple[tuple[int, Price], ...] = ()
+    """Dated prices, ascending; each holds for its class from then on."""
+
+    def tariff(self, pod: PodSeen, billed: Price | None) -> Tariff | None:
+        """What the price list says, which everybody knows at any time."""
+        base = fixed(BASE[pod.gpu_class])
+        own = (row for row in self.changes if row[1].gpu_class == pod.gpu_class)
+        return replace(base, rows=(*base.rows, *own))
 
     @property
     def over(self) -> int:
@@ -108,13 +127,19 @@ class World:
             spans = [span for gateway in self.gateways for span in gateway.busy.get(pod.uid, ())]
             edges = {pod.scheduled, pod.finished, pod.ready, pod.deleted}
             edges |= {edge for span in spans for edge in span}
+            edges |= {at for at, _ in self.changes}
             inside = sorted(e for e in edges if e and pod.scheduled <= e <= pod.finished)
-            total = Phases()
             for start, end in pairwise(inside):
-                total = total + self._stretch(pod, spans, start, end)
-            price = PRICES[pod.gpu_class].id
-            found[price] = found.get(price, Phases()) + total
+                price = self._price(pod, start)
+                found[price] = found.get(price, Phases()) + self._stretch(pod, spans, start, end)
         return found
+
+    def _price(self, pod: TruePod, at: int) -> str:
+        held = BASE[pod.gpu_class]
+        for start, price in self.changes:
+            if start <= at and price.gpu_class == pod.gpu_class:
+                held = price
+        return held.id
 
     @staticmethod
     def _stretch(pod: TruePod, spans: list[tuple[int, int]], start: int, end: int) -> Phases:
@@ -184,7 +209,7 @@ def pods(draw: st.DrawFn, uid: str) -> TruePod:
     finished = ended + (draw(st.integers(0, 60_000)) if deleted is not None else 0)
     return TruePod(
         uid=uid,
-        gpu_class=draw(st.sampled_from(sorted(PRICES))),
+        gpu_class=draw(st.sampled_from(sorted(BASE))),
         gpus=draw(st.integers(1, 8)),
         scheduled=scheduled,
         ready=ready,
@@ -210,7 +235,16 @@ def worlds(draw: st.DrawFn) -> World:
             for pod in living
         }
         gateways.append(TrueGateway(f"gateway-{n}", draw(st.integers(0, 3_000)), busy))
-    return World(living, tuple(gateways))
+    dates = draw(st.lists(st.integers(T0, T0 + 200_000), max_size=3, unique=True))
+    changes = tuple((at, draw(prices(number=n))) for n, at in enumerate(sorted(dates)))
+    return World(living, tuple(gateways), changes)
+
+
+@st.composite
+def prices(draw: st.DrawFn, number: int) -> Price:
+    """Another price of one of the classes."""
+    base = draw(st.sampled_from([L40S, H100]))
+    return replace(base, id=f"{base.gpu_class}#{number}", micro_per_hour=number)
 
 
 def steps(gateways: int = 3) -> st.SearchStrategy[list[Step]]:

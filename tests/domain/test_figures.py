@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from torpor.api.status import CostStatus, TokensStatus
-from torpor.domain.figures import cost_words, display_words, placement_words, price_of
-from torpor.domain.ledger import LivePod, Meter, Phases, Row
+from torpor.domain.catalogue import price_of
+from torpor.domain.figures import cost_words, display_words, placement_words
+from torpor.domain.ledger import LivePod, Meter, Phases, Row, Segment, folded
 from torpor.domain.observation import Demand, GatewayReport, PodSeen
 from torpor.domain.placement import GPUClassView, Placement, Rejected
 
@@ -22,9 +23,9 @@ POD = PodSeen("a", "a", 1, "l40s", ready=True)
 LIVE = LivePod(
     "a",
     "a",
-    price_of(L40S),
     gpus=2,
     start_ms=NOW_MS - HOUR,
+    segments=(Segment(price_of(L40S), NOW_MS - HOUR),),
     first_ready_ms=NOW_MS - HOUR // 2,
     busy_through_ms=NOW_MS - HOUR // 2,
 )
@@ -58,10 +59,39 @@ def test_saved_is_what_never_sleeping_would_have_cost_more() -> None:
 
 def test_an_unknown_price_is_never_shown_as_a_figure() -> None:
     free = price_of(replace(L40S, micro_per_hour=None))
-    cost = words(Meter(live=(replace(LIVE, price=free),)), TokensStatus(prompt=9))
+    cost = words(
+        Meter(live=(replace(LIVE, segments=(Segment(free, LIVE.start_ms),)),)),
+        TokensStatus(prompt=9),
+    )
     figures = (cost.per_second, cost.per_hour, cost.spent, cost.saved, cost.per_million_tokens)
     assert figures == (None,) * 5
     assert cost.gpu_ms.total == 2 * HOUR  # what is measured is still told
+
+
+def test_what_was_spent_is_told_by_what_it_was_spent_on_folded_rows_included() -> None:
+    used = Phases(
+        starting=4 * HOUR, busy=3 * HOUR, idle=2 * HOUR, terminating=HOUR, failed_starting=HOUR
+    )
+    rows = tuple(
+        Row(price_of(replace(L40S, micro_per_hour=n)), used, rounding=HOUR)
+        for n in (10**6, 2 * 10**6)
+    )
+    for meter in (Meter(rows), folded(Meter(rows), most=1)):
+        cost = words(meter)
+        assert cost.by_phase is not None
+        parts = cost.by_phase.to_dict()
+        assert parts == {
+            "starting": "12", "busy": "9", "idle": "6", "terminating": "3",
+            "failedStarts": "3", "rounding": "3",
+        }  # fmt: skip
+        assert (cost.spent, cost.gpu_ms.total) == ("33", 20 * HOUR)
+
+
+def test_amounts_in_two_currencies_are_never_added() -> None:
+    rows = [Row(price_of(replace(L40S, currency=c)), Phases(idle=HOUR)) for c in ("EUR", "USD")]
+    cost = words(Meter(tuple(rows)))
+    assert (cost.spent, cost.saved, cost.by_phase) == (None, None, None)
+    assert words(Meter((rows[0], replace(rows[1], phases=Phases())))).spent == "1.8"
 
 
 def test_a_pod_that_has_ended_costs_nothing_more() -> None:
@@ -79,8 +109,10 @@ def test_a_pod_that_has_ended_costs_nothing_more() -> None:
         replace(L40S, micro_per_hour=None),
         replace(L40S, capacity_type="spot"),
         replace(L40S, currency="USD"),
+        replace(L40S, granularity_s=60),
+        replace(L40S, minimum_s=60),
     ],
-    ids=["class", "price", "no price", "capacity type", "currency"],
+    ids=["class", "price", "no price", "capacity type", "currency", "step", "least"],
 )
 def test_another_price_is_another_row(other: GPUClassView) -> None:
     assert price_of(other).id != price_of(L40S).id

@@ -6,11 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.domain.metered_world import H100, L40S, PRICES, T0, booked
-from torpor.domain.ledger import Meter, Phases, Price, Row, always_on_micro_ms, spent_micro_ms
+from tests.domain.metered_world import H100, L40S, PRICES, T0, booked, listed
+from torpor.domain.ledger import Cost, Meter, Phases, Price, Row, always_on_micro_ms, cost_of
 from torpor.domain.ledger import rate_micro_per_hour as rate
-from torpor.domain.metering import GRACE_MS, PATIENCE_MS, accrue, stay_on, totals
+from torpor.domain.metering import (
+    BUSY_SETTLE_MS,
+    GRACE_MS,
+    PATIENCE_MS,
+    accrue,
+    stay_on,
+    totals,
+)
 from torpor.domain.observation import Demand, GatewayReport, PodSeen, combined
+from torpor.domain.pricing import fixed
 
 POD = PodSeen(
     "pod-0",
@@ -23,6 +31,7 @@ POD = PodSeen(
     finished_ms=T0 + 105_000,
     gone_ms=T0 + 106_000,
 )
+TARIFF = fixed(L40S)
 RUNS = replace(POD, deleted_ms=None, finished_ms=None, gone_ms=None)
 
 
@@ -183,22 +192,69 @@ def test_a_clock_that_went_backwards_never_makes_a_phase_negative() -> None:
     assert booked(meter) == {}
 
 
-def test_a_changed_price_opens_a_row_for_new_pods_and_leaves_the_old_ones_theirs() -> None:
-    dearer = Price("l40s@2000000USD", "l40s", "on-demand", "USD", 2_000_000)
+DEARER = Price("l40s@2000000USD", "l40s", "on-demand", "USD", 2_000_000)
+
+
+def test_an_edited_price_holds_from_when_it_is_seen_and_nothing_before_it_changes() -> None:
     meter = accrue(Meter(), [RUNS], answers(T0 + 20_000), PRICES, T0 + 20_000)
     newer = replace(RUNS, uid="pod-1", gpus=1, scheduled_ms=T0 + 30_000, first_ready_ms=None)
-    meter = accrue(meter, [RUNS, newer], answers(T0 + 40_000), {"l40s": dearer}, T0 + 40_000)
-    rows = {row.price.id: row.phases.accrued for row in totals(meter, Demand(), T0 + 40_000)}
-    assert rows == {L40S.id: 80_000, dearer.id: 10_000}
-    assert rate(meter) == 2 * 1_861_000 + 2_000_000
+    seen, edited = [RUNS, newer], listed(DEARER)
+    meter = accrue(meter, seen, answers(T0 + 40_000), edited, T0 + 40_000)
+    assert accrue(meter, seen, answers(T0 + 40_000), edited, T0 + 40_000) == meter
+    meter = accrue(meter, seen, answers(T0 + 70_000), edited, T0 + 70_000)
+    rows = {row.price.id: row.phases.accrued for row in totals(meter, Demand(), T0 + 70_000)}
+    assert rows == {L40S.id: 2 * 40_000, DEARER.id: 2 * 30_000 + 40_000}
+    assert rate(meter) == 3 * 2_000_000
+
+
+def test_a_class_that_is_deleted_while_in_use_loses_nothing_and_goes_on_at_its_price() -> None:
+    meter = accrue(Meter(), [RUNS], answers(T0 + 20_000), PRICES, T0 + 20_000)
+    meter = accrue(meter, [POD], answers(T0 + 200_000), listed(), T0 + 200_000)
+    assert booked(meter) == {
+        L40S.id: Phases(starting=20_000, idle=180_000, terminating=10_000),
+    }
+    cost = cost_of(meter.rows)
+    assert cost is not None
+    assert cost.spent == 210_000 * 1_861_000
+
+
+def test_a_price_that_was_written_down_late_does_not_reach_into_settled_busy_time() -> None:
+    """What was folded cannot be told apart any more; it stays at the price it was folded at."""
+    busy = (T0 + 20_000, None)
+    meter = accrue(Meter(), [RUNS], answers(T0 + 60_000, busy), PRICES, T0 + 60_000)
+    late = replace(fixed(L40S), rows=((0, L40S), (T0 + 30_000, DEARER)))
+    meter = accrue(meter, [RUNS], answers(T0 + 70_000, busy), lambda *_: late, T0 + 70_000)
+    found = {
+        row.price.id: row.phases for row in totals(meter, answers(T0 + 70_000, busy), T0 + 70_000)
+    }
+    settled = 60_000 - BUSY_SETTLE_MS
+    assert found[L40S.id] == Phases(20_000, 2 * (settled - 20_000), 20_000)
+    assert found[DEARER.id] == Phases(busy=2 * (70_000 - settled))
+
+
+@pytest.mark.parametrize(
+    ("step", "least", "extra"),
+    [(0, 0, 0), (1, 60, 0), (60, 0, 15_000), (60, 300, 195_000), (0, 300, 195_000), (105, 0, 0)],
+)
+def test_a_lifetime_is_rounded_up_once_when_it_is_over(step: int, least: int, extra: int) -> None:
+    """It lasts 105 s, on two GPUs."""
+    coarse = replace(L40S, granularity_s=step, minimum_s=least)
+    meter = accrue(Meter(), [RUNS], answers(T0 + 60_000), listed(coarse), T0 + 60_000)
+    assert meter.rows == ()
+    meter = accrue(meter, [POD], answers(T0 + 200_000), listed(coarse), T0 + 200_000)
+    (row,) = meter.rows
+    assert (row.phases.accrued, row.rounding) == (210_000, 2 * extra)
+    cost = cost_of(meter.rows)
+    assert cost is not None
+    assert cost.spent == (210_000 + 2 * extra) * 1_861_000
 
 
 def test_a_pod_of_a_class_without_a_price_has_no_cost_instead_of_none_at_all() -> None:
-    meter = accrue(Meter(), [RUNS], answers(T0 + 20_000), {}, T0 + 20_000)
+    meter = accrue(Meter(), [RUNS], answers(T0 + 20_000), listed(), T0 + 20_000)
     assert meter.live[0].price == Price("l40s@unknown", "l40s")
     assert rate(meter) is None
-    assert spent_micro_ms(totals(meter, Demand(), T0 + 20_000)) is None
-    assert spent_micro_ms(meter.rows) == 0, "what is settled so far is known"
+    assert cost_of(totals(meter, Demand(), T0 + 20_000)) is None
+    assert cost_of(meter.rows) == Cost(), "what is settled so far is known"
 
 
 def test_a_sleeping_endpoint_costs_nothing_per_hour() -> None:
@@ -227,24 +283,29 @@ def test_the_same_pod_told_twice_in_one_pass_is_one_pod() -> None:
 
 
 def test_never_sleeping_is_counted_from_the_first_pass_on() -> None:
-    meter = stay_on(Meter(), L40S, 4, T0)
+    meter = stay_on(Meter(), TARIFF, 4, T0)
     assert (meter.rows, meter.always_on_ms) == ((), T0)
-    meter = stay_on(meter, L40S, 4, T0 + 3_600_000)
+    meter = stay_on(meter, TARIFF, 4, T0 + 3_600_000)
     assert meter.rows == (Row(L40S, always_on=4 * 3_600_000),)
     assert always_on_micro_ms(meter.rows) == 4 * 1_861_000 * 3_600_000
 
 
 def test_never_sleeping_follows_the_price_of_each_stretch() -> None:
-    meter = stay_on(stay_on(stay_on(Meter(), L40S, 1, T0), L40S, 1, T0 + 5), H100, 2, T0 + 9)
-    assert {row.price.id: row.always_on for row in meter.rows} == {L40S.id: 5, H100.id: 8}
+    dated = replace(TARIFF, rows=((0, L40S), (T0 + 7, DEARER)))
+    meter = stay_on(stay_on(Meter(), dated, 1, T0), dated, 1, T0 + 5)
+    meter = stay_on(meter, dated, 1, T0 + 9)
+    meter = stay_on(meter, fixed(H100), 2, T0 + 12, before=DEARER)
+    meter = stay_on(meter, fixed(H100), 2, T0 + 20, before=H100)
+    found = {row.price.id: row.always_on for row in meter.rows}
+    assert found == {L40S.id: 7, DEARER.id: 2 + 2 * 3, H100.id: 16}
 
 
 @given(st.lists(st.integers(-5_000, 60_000), min_size=1, max_size=30))
 def test_never_sleeping_moves_forward_only_however_often_it_is_counted(jumps: list[int]) -> None:
-    meter, instants = stay_on(Meter(), L40S, 3, T0), [T0]
+    meter, instants = stay_on(Meter(), TARIFF, 3, T0), [T0]
     for jump in jumps:
         instants.append(instants[-1] + jump)
-        meter = stay_on(meter, L40S, 3, instants[-1])
-        assert stay_on(meter, L40S, 3, instants[-1]) == meter
+        meter = stay_on(meter, TARIFF, 3, instants[-1])
+        assert stay_on(meter, TARIFF, 3, instants[-1]) == meter
     assert sum(row.always_on for row in meter.rows) == 3 * (max(instants) - T0)
     assert meter.always_on_ms == max(instants)

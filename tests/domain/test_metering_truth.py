@@ -20,10 +20,10 @@ from tests.domain.metered_world import (
     worlds,
 )
 from torpor.api.status import CostStatus
+from torpor.domain.bookkeeping import ledger_words, meter_of
 from torpor.domain.ledger import Meter
 from torpor.domain.metering import accrue, totals
 from torpor.domain.observation import Demand, combined
-from torpor.domain.remembering import ledger_words, meter_of
 
 thorough = settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
@@ -43,9 +43,9 @@ def play(world: World, passes: list[Step], meter: Meter | None = None, at: int =
             meter, controller = restarted(meter), Controller(world, at, step.lag)
         demand = controller.demand(at, step.silent)
         found = combined(controller.pods(at), demand)
-        after = accrue(meter, found, demand, PRICES, at)
+        after = accrue(meter, found, demand, world.tariff, at)
         if step.twice:
-            assert accrue(after, found, demand, PRICES, at) == after
+            assert accrue(after, found, demand, world.tariff, at) == after
         shown = [row.phases for row in totals(after, demand, at)]
         assert all(
             min(p.starting, p.busy, p.idle, p.terminating, p.failed_starting) >= 0 for p in shown

@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 
 from torpor.api.conditions import Reason
 from torpor.api.status import CostStatus, EndpointStatus, TokensStatus, WeightsStatus
+from torpor.domain.bookkeeping import ledger_words, meter_of
 from torpor.domain.failing import Failure
-from torpor.domain.ledger import LivePod, Meter, Phases, Price, Row
+from torpor.domain.ledger import (
+    Cost,
+    LivePod,
+    Meter,
+    Phases,
+    Price,
+    Row,
+    Segment,
+    Settled,
+)
 from torpor.domain.observation import Demand, GatewayReport, Tokens
 from torpor.domain.prewarmjobs import Weights
 from torpor.domain.remembering import (
@@ -18,8 +28,6 @@ from torpor.domain.remembering import (
     epoch_ms,
     failure_of,
     failure_words,
-    ledger_words,
-    meter_of,
     moment,
     tokens_counted,
     weights_of,
@@ -37,6 +45,8 @@ PRICE = st.builds(
     capacity_type=st.sampled_from(["on-demand", "spot"]),
     currency=st.sampled_from(["USD", "EUR"]),
     micro_per_hour=st.none() | st.integers(0, 10**9),
+    granularity_s=st.sampled_from([0, 60]),
+    minimum_s=st.sampled_from([0, 60]),
 )
 
 
@@ -45,16 +55,23 @@ def meters(draw: st.DrawFn) -> Meter:
     """Any meter whose live pods' prices have rows, as from its first pass after a write."""
     prices = draw(st.lists(PRICE, min_size=1, max_size=4, unique_by=lambda price: price.id))
     phases = st.builds(Phases, GPU_MS, GPU_MS, GPU_MS, GPU_MS, GPU_MS)
+    segment = st.builds(Segment, st.sampled_from(prices), INSTANT, INSTANT)
+    segments = st.lists(segment, min_size=1, max_size=3).map(tuple)
+    cost = st.builds(Cost, phases, GPU_MS)
+    settled = st.builds(
+        Settled, st.integers(1, 99), phases, GPU_MS, GPU_MS, st.just("EUR"), cost, GPU_MS
+    )
     live = st.builds(
-        LivePod, NAME, NAME, st.sampled_from(prices), st.integers(1, 8), INSTANT,
-        MAYBE, MAYBE, MAYBE, INSTANT, INSTANT,
+        LivePod, NAME, NAME, st.integers(1, 8), INSTANT, segments,
+        MAYBE, MAYBE, MAYBE, INSTANT,
     )  # fmt: skip
     return Meter(
-        rows=tuple(Row(price, draw(phases), draw(GPU_MS)) for price in prices),
+        rows=tuple(Row(price, draw(phases), draw(GPU_MS), draw(GPU_MS)) for price in prices),
         live=tuple(draw(st.lists(live, max_size=4, unique_by=lambda pod: pod.uid))),
         closed=tuple(draw(st.lists(st.tuples(NAME, INSTANT), max_size=3))),
         always_on_ms=draw(MAYBE),
         estimated_ms=draw(GPU_MS),
+        settled=draw(st.just(Settled()) | settled),
     )
 
 
@@ -76,7 +93,9 @@ def test_a_price_that_only_live_pods_have_is_kept_in_a_row_that_adds_nothing(met
     bare = Meter(live=meter.live)
     again = meter_of(stored(bare))
     assert again.live == bare.live
-    assert {row.price for row in again.rows} == {pod.price for pod in bare.live}
+    assert {row.price for row in again.rows} == {
+        segment.price for pod in bare.live for segment in pod.segments
+    }
     assert all(row == Row(row.price) for row in again.rows)
     assert meter_of(stored(again)) == again
 
@@ -86,9 +105,13 @@ def test_no_status_is_an_empty_meter() -> None:
 
 
 def test_a_live_pod_whose_row_is_gone_keeps_its_price_id_and_its_class() -> None:
-    words = {"live": [{"uid": "a", "priceId": "l40s@1", "gpus": 2, "startMs": 5}]}
+    words = {
+        "live": [
+            {"uid": "a", "prices": [{"priceId": "l40s@1", "fromMs": 5}], "gpus": 2, "startMs": 5}
+        ]
+    }
     assert meter_of(CostStatus.model_validate(words)).live == (
-        LivePod("a", "", Price("l40s@1", "l40s"), 2, 5),
+        LivePod("a", "", 2, 5, (Segment(Price("l40s@1", "l40s"), 5),)),
     )
 
 

@@ -123,6 +123,20 @@ def test_a_drained_pod_is_named() -> None:
     [
         pytest.param(PLACED, ("True", "PlacedOnClass", "2 × l40s, 2 nodes match"), id="placed"),
         pytest.param(
+            Placement(replace(L40S, price_as_of="2026-05-03"), 1),
+            ("True", "PlacedOnClass", "1 × l40s, 0 nodes match"),
+            id="at a price that was read 90 days ago",
+        ),
+        pytest.param(
+            Placement(replace(L40S, price_as_of="2026-05-02"), 1),
+            (
+                "True",
+                "PlacedOnClass",
+                "1 × l40s, 0 nodes match; its price was read on 2026-05-02, 91 days ago: is it still true?",
+            ),
+            id="at a price that was read 91 days ago",
+        ),
+        pytest.param(
             Placement(None, fault=NO_FIT), ("False", "DoesNotFit", NO_FIT.message), id="no place"
         ),
         pytest.param(

@@ -1,15 +1,16 @@
 """The kind GPUClass: what a GPU is, where it stands and what it costs. Cluster-scoped, no status."""
 
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from torpor.api.bounds import MoreThanZero
 from torpor.api.jurisdictions import Jurisdiction
 from torpor.api.meta import ObjectMeta
-from torpor.api.quantities import Bytes, Money
-from torpor.api.words import Rule, SeenWords, Words, in_code, in_order, not_yet
+from torpor.api.quantities import Bytes, Money, Start
+from torpor.api.words import Rule, SeenWords, Words, by_key, in_code, in_order, not_yet
 
 Region = Annotated[
     str,
@@ -73,8 +74,52 @@ class Toleration(Words):
     """How long NoExecute is tolerated. Default: for ever."""
 
 
+def _in_the_calendar(day: str) -> str:
+    date.fromisoformat(day)
+    return day
+
+
+_Day = Annotated[
+    str,
+    StringConstraints(min_length=10, max_length=10, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+    AfterValidator(_in_the_calendar),
+]
+_DAY_ALONE = Rule(
+    "!has(self.effectiveFrom) || !self.effectiveFrom.endsWith('T00:00:00Z')",
+    "a day written as its first second",
+    expression="'write the day alone: ' + self.effectiveFrom.substring(0, 10)",
+    field=".effectiveFrom",
+)
+"""So that one instant is written in one way, and two rows of one instant are found as duplicates."""
+
+
+class PriceChange(Words):
+    """Another price of the same GPU, from a day on."""
+
+    rules = (_DAY_ALONE,)
+
+    effective_from: Start
+    """Day (UTC), or second of it, from which this price holds: 2026-12-01, or 2026-12-01T06:00:00Z."""
+    per_gpu_hour: Annotated[Money, Field(alias="perGPUHour")]
+    """Price of one GPU for one hour from then on."""
+    source: _Text | None = None
+    """Where it was read."""
+    as_of: _Day | None = None
+    """Day on which it was read."""
+
+
 class Price(Words):
     """What one GPU of this class costs."""
+
+    rules = (
+        _DAY_ALONE,
+        Rule(
+            "!has(self.effectiveFrom) || !has(self.changes)"
+            " || self.changes.all(c, c.effectiveFrom > self.effectiveFrom)",
+            "each of changes must begin after effectiveFrom",
+            field=".changes",
+        ),
+    )
 
     per_gpu_hour: Annotated[Money, Field(alias="perGPUHour")]
     """Price of one GPU for one hour, as a quoted decimal such as "1.861". "0" for what is owned."""
@@ -84,34 +129,20 @@ class Price(Words):
     """ISO 4217 code. Shown, never converted; classes of one endpoint should share it. Default: USD."""
     source: _Text | None = None
     """Where the price was read: a page, a price list, a contract. For people; nothing is fetched."""
-    as_of: (
-        Annotated[
-            str,
-            StringConstraints(
-                min_length=10, max_length=10, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-            ),
-        ]
-        | None
-    ) = None
+    as_of: _Day | None = None
     """Day on which the price was read, such as 2026-07-20."""
-    effective_from: (
-        Annotated[
-            str,
-            StringConstraints(
-                min_length=10, max_length=10, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-            ),
-        ]
-        | None
-    ) = Field(default=None, json_schema_extra=not_yet())
-    """Day (UTC) from which the price holds."""
-    granularity_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = Field(
-        default=None, json_schema_extra=not_yet()
-    )
-    """Step to which a billed lifetime is rounded up."""
-    minimum_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = Field(
-        default=None, json_schema_extra=not_yet()
-    )
-    """Shortest billed lifetime."""
+    effective_from: Start | None = None
+    """Day (UTC) from which the price holds; before it the price is unknown. Default: it always held."""
+    changes: Annotated[
+        tuple[PriceChange, ...],
+        Field(max_length=32, json_schema_extra=by_key("effectiveFrom")),
+    ] = ()
+    """Prices from a day on: what runs then is counted at the old price before it and at the new one after
+    it. An edit of `perGPUHour` holds from the moment it is seen."""
+    granularity_seconds: Annotated[int, Field(ge=1, le=86_400)] | None = None
+    """Step to which a pod's lifetime is billed, rounded up once when it ends. Default: exactly."""
+    minimum_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
+    """Shortest lifetime that is billed. Default: 0."""
     scope: PriceScope = Field(default=PriceScope.GPU, json_schema_extra=in_code() | not_yet("node"))
     """What a pod pays for: gpu, the GPUs it holds, while it holds them. (node, the whole node for as long
     as it exists, is not supported yet.)"""

@@ -6,9 +6,11 @@
 | `500Gi`, `1.5G`, `4096` | `Bytes` | `int`, bytes |
 | `"4.00"` | `Money` | `Decimal`, in the currency that the context names |
 | `2026-11-23T21:10:30.125Z` | `Timestamp` | aware UTC `datetime`, whole milliseconds |
+| `2026-12-01`, `2026-12-01T06:00:00Z` | `Start` | aware UTC `datetime`, whole seconds |
 """
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
@@ -17,6 +19,10 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 DURATION_PATTERN = r"^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,7}s)?$"
 BYTES_PATTERN = r"^[0-9]{1,19}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$"
+START_PATTERN = (
+    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)?$"
+)
 MONEY_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,9})?$"
 
 _DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,7})s)?")
@@ -104,6 +110,24 @@ def format_timestamp(value: datetime) -> str:
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=spec) + "Z"
 
 
+def parse_start(text: object) -> datetime:
+    """Read a day (its first second, UTC) or a second of it; raise ValueError for a day that no calendar has."""
+    if isinstance(text, datetime):
+        return text
+    if isinstance(text, str) and re.fullmatch(START_PATTERN, text):
+        with suppress(ValueError):
+            return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    raise ValueError(
+        f"{text!r} is not a day such as 2026-12-01, or a time such as 2026-12-01T06:00:00Z"
+    )
+
+
+def format_start(value: datetime) -> str:
+    """Write a day, with the time of day unless that is its first second."""
+    text = format_timestamp(value)
+    return text.removesuffix("T00:00:00Z")
+
+
 def _text(pattern: str, longest: int) -> WithJsonSchema:
     return WithJsonSchema(
         {"type": "string", "minLength": 1, "maxLength": longest, "pattern": pattern}
@@ -133,6 +157,12 @@ Timestamp = Annotated[
     BeforeValidator(parse_timestamp),
     PlainSerializer(format_timestamp, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Start = Annotated[
+    datetime,
+    BeforeValidator(parse_start),
+    PlainSerializer(format_start, return_type=str),
+    _text(START_PATTERN, 20),
 ]
 Count = Annotated[int, WithJsonSchema({"type": "integer", "format": "int64"})]
 Milliseconds = Count

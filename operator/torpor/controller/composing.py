@@ -13,15 +13,17 @@ from torpor.api.conditions import ConditionStatus, ConditionType, Reason
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.status import EndpointStatus, KeepAliveStatus
 from torpor.controller.arrivals import claim_of, weights_status
+from torpor.domain.bookkeeping import meter_of
+from torpor.domain.catalogue import Catalogue, tariff_of
 from torpor.domain.failing import Failure
-from torpor.domain.figures import cost_words, display_words, placement_words, price_of
-from torpor.domain.ledger import Meter, Price
+from torpor.domain.figures import cost_words, display_words, placement_words
+from torpor.domain.ledger import Meter
 from torpor.domain.metering import accrue, stay_on
 from torpor.domain.observation import Demand, Fault, PodSeen, Workload, combined
-from torpor.domain.placement import GPUClassView, Placement
+from torpor.domain.placement import GPUClassView, NodeView, Placement
 from torpor.domain.prewarmjobs import Progress, WeightsPlan
 from torpor.domain.pulling import NO_PULLS, Pulls
-from torpor.domain.remembering import epoch_ms, failure_words, meter_of, moment, tokens_counted
+from torpor.domain.remembering import epoch_ms, failure_words, moment, tokens_counted
 from torpor.domain.scaling import Decision, ScalingView, idle_since
 from torpor.domain.status import Outcome, conditions, kept
 from torpor.domain.waking import count_wakes
@@ -43,6 +45,7 @@ class Picture:
     demand: Demand
     workload: Workload
     classes: tuple[GPUClassView, ...]
+    nodes: tuple[NodeView, ...]
     now_ms: int
     last_activity_ms: int | None
     refused: Fault | None = None
@@ -172,16 +175,17 @@ def _metered(
     endpoint: InferenceEndpoint, picture: Picture, pods: tuple[PodSeen, ...], now: datetime
 ) -> Meter:
     before, chosen = endpoint.status, picture.placement.gpu_class
-    prices = {view.name: price_of(view) for view in picture.classes}
-    meter = accrue(meter_of(before.cost), pods, picture.demand, prices, picture.now_ms)
-    always: Price | None = price_of(chosen) if chosen else None
-    if always is None:
+    catalogue = Catalogue(picture.classes, picture.nodes)
+    meter = accrue(meter_of(before.cost), pods, picture.demand, catalogue.tariff, picture.now_ms)
+    if chosen is None:
         return meter
     if meter.always_on_ms is None:  # an endpoint that never sleeps would have run since it was made
         created = epoch_ms(endpoint.metadata.creation_timestamp)
         meter = replace(meter, always_on_ms=created)
     replicas = max(1, endpoint.spec.scaling.min_replicas)
-    return stay_on(meter, always, picture.placement.gpus * replicas, picture.now_ms)
+    held = next((r.price for r in meter.rows if r.price.id == before.placement.price_id), None)
+    gpus = picture.placement.gpus * replicas
+    return stay_on(meter, tariff_of(chosen), gpus, picture.now_ms, held)
 
 
 def _keep_alive_words(

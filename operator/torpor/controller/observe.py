@@ -8,10 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from torpor.api.endpoint import InferenceEndpoint
-from torpor.api.gpuclass import GPUClass
+from torpor.api.gpuclass import GPUClass, Price
 from torpor.domain.money import micro
 from torpor.domain.observation import Workload
 from torpor.domain.placement import GPUClassView, NodeView, PlacementSpec, Rejected
+from torpor.domain.remembering import epoch_ms
 from torpor.domain.scaling import ScalingSpec
 from torpor.manifests import names
 
@@ -45,10 +46,11 @@ def placement_spec(endpoint: InferenceEndpoint) -> PlacementSpec:
     )
 
 
-def class_view(obj: Json) -> GPUClassView:
-    """Return a GPUClass as placement sees it."""
+def class_view(obj: Json, now_ms: int) -> GPUClassView:
+    """Return a GPUClass as placement sees it at an instant."""
     found = GPUClass.model_validate(obj)
     spec = found.spec
+    prices = _prices(spec.price) if spec.price else ()
     return GPUClassView(
         name=found.name,
         resource=spec.resource_name,
@@ -58,18 +60,38 @@ def class_view(obj: Json) -> GPUClassView:
         region=spec.region,
         jurisdiction=spec.jurisdiction,
         capacity_type=spec.capacity_type.value,
-        micro_per_hour=micro(spec.price.per_gpu_hour) if spec.price else None,
+        micro_per_hour=next((amount for at, amount in prices[::-1] if at <= now_ms), None),
         currency=spec.price.currency if spec.price else "USD",
         tolerations=tuple(t.to_dict() for t in spec.tolerations),
+        prices=prices,
+        granularity_s=(spec.price.granularity_seconds or 0) if spec.price else 0,
+        minimum_s=(spec.price.minimum_seconds or 0) if spec.price else 0,
+        price_as_of=_read_on(spec.price, now_ms) if spec.price else "",
     )
 
 
-def class_views(objects: Iterable[Json]) -> tuple[list[GPUClassView], list[Rejected]]:
+def _prices(price: Price) -> tuple[tuple[int, int | None], ...]:
+    first = epoch_ms(price.effective_from) or 0
+    later = ((epoch_ms(row.effective_from) or 0, micro(row.per_gpu_hour)) for row in price.changes)
+    return tuple(sorted([(first, micro(price.per_gpu_hour)), *later]))
+
+
+def _read_on(price: Price, now_ms: int) -> str:
+    """The day on which the row that holds now was read."""
+    rows = sorted(price.changes, key=lambda row: row.effective_from)
+    read_on = price.as_of
+    for change in rows:
+        if (epoch_ms(change.effective_from) or 0) <= now_ms:
+            read_on = change.as_of
+    return read_on or ""
+
+
+def class_views(objects: Iterable[Json], now_ms: int) -> tuple[list[GPUClassView], list[Rejected]]:
     """Return the GPU classes that can be read, and those that cannot with the reason; one must not hide the others."""
     views, unread = list[GPUClassView](), list[Rejected]()
     for obj in objects:
         try:
-            views.append(class_view(obj))
+            views.append(class_view(obj, now_ms))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])

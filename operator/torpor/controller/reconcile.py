@@ -130,7 +130,7 @@ class Reconciler:
             known = prewarming.after_failed_wake(known, failure.reason)
         jobs = provisioning.seen_jobs(seen, self._t.progress, endpoint, key, now_ms)
         listed = prewarming.plan(digest, known, jobs, NodeNeeds(), now_ms).weights
-        classes, unread = observe.class_views(seen.classes.values())
+        classes, unread = observe.class_views(seen.classes.values(), now_ms)
         nodes = [observe.node_view(obj) for obj in seen.nodes.values()]
         placement = place(spec, classes, nodes, listed.bytes)
         placement = replace(placement, rejected=(*placement.rejected, *unread))
@@ -150,6 +150,7 @@ class Reconciler:
             demand=self._t.demand.demand(key),
             workload=self._workload(key),
             classes=tuple(classes),
+            nodes=tuple(nodes),
             now_ms=now_ms,
             last_activity_ms=epoch_ms(endpoint.status.keep_alive.last_activity),
         )

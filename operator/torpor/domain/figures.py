@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from torpor.api.status import CostStatus, Display, PlacementStatus, Rejected, TokensStatus
+from torpor.api.status import (
+    CostStatus,
+    Display,
+    PhaseCosts,
+    PlacementStatus,
+    Rejected,
+    TokensStatus,
+)
 from torpor.domain import ledger, money
-from torpor.domain.ledger import Meter, Phases, Price
+from torpor.domain.bookkeeping import gpu_ms, ledger_words
+from torpor.domain.catalogue import price_of
+from torpor.domain.ledger import Cost, Meter
 from torpor.domain.metering import totals
 from torpor.domain.observation import Demand, PodSeen
-from torpor.domain.placement import GPUClassView, Placement
-from torpor.domain.remembering import epoch_ms, gpu_ms, ledger_words
-
-
-def price_of(gpu_class: GPUClassView) -> Price:
-    """Return the price row of a GPU class: another price or capacity type is another row."""
-    rate = "unknown" if gpu_class.micro_per_hour is None else str(gpu_class.micro_per_hour)
-    return Price(
-        id=f"{gpu_class.name}/{gpu_class.capacity_type}@{rate}{gpu_class.currency}",
-        gpu_class=gpu_class.name,
-        capacity_type=gpu_class.capacity_type,
-        currency=gpu_class.currency,
-        micro_per_hour=gpu_class.micro_per_hour,
-    )
+from torpor.domain.placement import Placement
+from torpor.domain.remembering import epoch_ms
 
 
 def cost_words(
@@ -35,9 +32,11 @@ def cost_words(
 ) -> CostStatus:
     """Return `status.cost`: the ledger, and the figures computed from it as of *now*."""
     rows = totals(meter, demand, epoch_ms(now) or 0)
-    spent, always = ledger.spent_micro_ms(rows), ledger.always_on_micro_ms(rows)
+    cost = ledger.cost_of(rows, meter.settled)
+    spent = None if cost is None else cost.spent
+    always = ledger.always_on_micro_ms(rows, meter.settled)
     rate = ledger.rate_micro_per_hour(meter)
-    phases = sum((row.phases for row in rows), start=Phases())
+    phases = sum((row.phases for row in rows), start=meter.settled.phases)
     return CostStatus.model_validate(
         ledger_words(meter)
         | {
@@ -49,10 +48,25 @@ def cost_words(
             "per_million_tokens": money.per_million_tokens(
                 spent, tokens.prompt + tokens.completion
             ),
+            "by_phase": _phase_costs(cost),
             "gpu_ms": gpu_ms(phases),
             "as_of": now,
             "since": since,
         }
+    )
+
+
+def _phase_costs(cost: Cost | None) -> PhaseCosts | None:
+    if cost is None:
+        return None
+    parts = cost.phases
+    return PhaseCosts(
+        starting=money.amount(parts.starting),
+        busy=money.amount(parts.busy),
+        idle=money.amount(parts.idle),
+        terminating=money.amount(parts.terminating),
+        rounding=money.amount(cost.rounding),
+        failed_starts=money.amount(parts.failed_starting),
     )
 
 

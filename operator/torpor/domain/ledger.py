@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+MOST_ROWS = 16
+"""Rows of a ledger; older ones are folded (cost-policy §2.4)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Phases:
@@ -33,11 +36,11 @@ class Phases:
             self.failed_starting + other.failed_starting,
         )
 
-    def times(self, gpus: int) -> Phases:
-        """Return the phases of `gpus` GPUs held for these milliseconds."""
+    def times(self, factor: int) -> Phases:
+        """Return each phase so many times: of so many GPUs, or at such a price."""
         return Phases(
             *(
-                value * gpus
+                value * factor
                 for value in (
                     self.starting,
                     self.busy,
@@ -58,6 +61,10 @@ class Price:
     capacity_type: str = ""
     currency: str = "USD"
     micro_per_hour: int | None = None
+    granularity_s: int = 0
+    """Seconds to a multiple of which a lifetime is billed; 0 = exactly."""
+    minimum_s: int = 0
+    """Least seconds of a lifetime that are billed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,44 @@ class Row:
     price: Price
     phases: Phases = Phases()
     always_on: int = 0
+    rounding: int = 0
+    """What was billed beyond the phases, because the provider rounds a lifetime up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What was spent, in micro-units × ms per hour (÷ 3.6e6 = micro-units), by what it was spent on."""
+
+    phases: Phases = Phases()
+    rounding: int = 0
+
+    @property
+    def spent(self) -> int:
+        """All of it."""
+        return self.phases.accrued + self.rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Old rows, added up to keep the ledger short; their prices are gone, so their cost is kept."""
+
+    rows: int = 0
+    phases: Phases = Phases()
+    always_on: int = 0
+    rounding: int = 0
+    currency: str = ""
+    cost: Cost = Cost()
+    always_on_cost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a pod's life at one price, up to the next segment or to its end."""
+
+    price: Price
+    from_ms: int
+    busy_ms: int = 0
+    """Folded busy time of this stretch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +120,20 @@ class LivePod:
 
     uid: str
     name: str
-    price: Price
     gpus: int
     start_ms: int
+    segments: tuple[Segment, ...]
+    """In order, at least one; the first begins at `start_ms`."""
     first_ready_ms: int | None = None
     deleted_ms: int | None = None
     finished_ms: int | None = None
-    busy_ms: int = 0
     busy_through_ms: int = 0
+    """Up to when the busy time of the segments is folded."""
+
+    @property
+    def price(self) -> Price:
+        """The price now."""
+        return self.segments[-1].price
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +148,8 @@ class Meter:
     """Up to when `always_on` is counted; None until the endpoint could first have run."""
     estimated_ms: int = 0
     """GPU-ms whose phase or end had to be estimated because nobody saw the timestamps."""
+    settled: Settled = Settled()
+    """Rows that were folded."""
 
 
 def rate_micro_per_hour(meter: Meter) -> int | None:
@@ -111,23 +164,30 @@ def rate_micro_per_hour(meter: Meter) -> int | None:
     return total
 
 
-def spent_micro_ms(rows: Iterable[Row]) -> int | None:
-    """Return Σ GPU-ms × price, in micro-units × ms per hour (÷ 3.6e6 = micro-units); None if a price is unknown."""
-    return _priced((row.price, row.phases.accrued) for row in rows)
+def cost_of(rows: Iterable[Row], settled: Settled = Settled()) -> Cost | None:
+    """Return what was spent: Σ GPU-ms × price.
 
-
-def always_on_micro_ms(rows: Iterable[Row]) -> int | None:
-    """Return the same for an endpoint that never sleeps."""
-    return _priced((row.price, row.always_on) for row in rows)
-
-
-def _priced(used: Iterable[tuple[Price, int]]) -> int | None:
-    total = 0
-    for price, gpu_ms in used:
-        if gpu_ms and price.micro_per_hour is None:
+    None if a price is unknown, or if there are two currencies: none is converted.
+    """
+    phases, rounding, currency = settled.cost.phases, settled.cost.rounding, settled.currency
+    for row in rows:
+        used, price = row.phases.accrued + row.rounding, row.price
+        if not used:
+            continue
+        if price.micro_per_hour is None or currency not in ("", price.currency):
             return None
-        total += gpu_ms * (price.micro_per_hour or 0)
-    return total
+        currency = price.currency
+        phases += row.phases.times(price.micro_per_hour)
+        rounding += row.rounding * price.micro_per_hour
+    return Cost(phases, rounding)
+
+
+def always_on_micro_ms(rows: Iterable[Row], settled: Settled = Settled()) -> int | None:
+    """Return what an endpoint that never sleeps would have cost, in the unit of `Cost`; None as there."""
+    as_if = [Row(row.price, Phases(idle=row.always_on)) for row in rows]
+    before = replace(settled, cost=Cost(Phases(idle=settled.always_on_cost)))
+    cost = cost_of(as_if, before)
+    return None if cost is None else cost.spent
 
 
 def union(intervals: Iterable[tuple[int, int]]) -> int:
@@ -144,11 +204,54 @@ def union(intervals: Iterable[tuple[int, int]]) -> int:
 
 
 def added(
-    rows: tuple[Row, ...], price: Price, phases: Phases, always_on: int = 0
+    rows: tuple[Row, ...],
+    price: Price,
+    phases: Phases = Phases(),
+    always_on: int = 0,
+    rounding: int = 0,
 ) -> tuple[Row, ...]:
     """Return *rows* with these GPU-ms added to the row of *price*, which is opened if there is none."""
     for index, row in enumerate(rows):
         if row.price.id == price.id:
-            grown = replace(row, phases=row.phases + phases, always_on=row.always_on + always_on)
+            grown = replace(
+                row,
+                phases=row.phases + phases,
+                always_on=row.always_on + always_on,
+                rounding=row.rounding + rounding,
+            )
             return (*rows[:index], grown, *rows[index + 1 :])
-    return (*rows, Row(price, phases, always_on))
+    return (*rows, Row(price, phases, always_on, rounding))
+
+
+def folded(meter: Meter, most: int = MOST_ROWS) -> Meter:
+    """Add the oldest rows up until at most so many are left.
+
+    A row stays while a pod adds to it, while its price is unknown or of another currency than those folded before, and
+    the latest one always.
+    """
+    used = {segment.price.id for pod in meter.live for segment in pod.segments}
+    settled, kept = meter.settled, list(meter.rows)
+    for row in meter.rows[:-1]:
+        if len(kept) <= most:
+            break
+        known = row.price.micro_per_hour is not None
+        if known and row.price.id not in used and settled.currency in ("", row.price.currency):
+            settled = _with_row(settled, row)
+            kept.remove(row)
+    return meter if settled is meter.settled else replace(meter, rows=tuple(kept), settled=settled)
+
+
+def _with_row(settled: Settled, row: Row) -> Settled:
+    price = row.price.micro_per_hour or 0
+    return Settled(
+        rows=settled.rows + 1,
+        phases=settled.phases + row.phases,
+        always_on=settled.always_on + row.always_on,
+        rounding=settled.rounding + row.rounding,
+        currency=row.price.currency,
+        cost=Cost(
+            settled.cost.phases + row.phases.times(price),
+            settled.cost.rounding + row.rounding * price,
+        ),
+        always_on_cost=settled.always_on_cost + row.always_on * price,
+    )

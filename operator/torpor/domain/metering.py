@@ -2,13 +2,14 @@
 
 Nothing is ever added up tick by tick. A live pod's bill is a function of its timestamps and of the instant asked about,
 so a pass that runs twice adds nothing and a controller that was dead for a minute loses nothing. When a pod has
-stopped and every fact about it is in, its bill moves into the row of its price and the pod leaves the ledger.
+stopped and every fact about it is in, its bill moves into the rows of its prices and the pod leaves the ledger.
 
 Phases of a pod, for `g` GPUs (cost-policy §2.2):
 
     scheduled ── starting ── first Ready ── busy | idle ── deletion asked ── terminating ── last container finished
 
-The invariant that tests hold: starting + busy + idle + terminating == accrued, exactly.
+The invariant that tests hold: starting + busy + idle + terminating == accrued, exactly. A change of the price cuts a
+pod's life into segments; each is counted by its own price. What a provider rounds up comes on top, once per lifetime.
 
 Busy is the union of the gateways' in-flight intervals on that pod, cut to its serving phase. Gateways keep intervals
 for ten minutes only, so what is older than `BUSY_SETTLE_MS` is folded into `busy_ms` up to `busy_through_ms`. The
@@ -19,11 +20,24 @@ busy and was counted as idle shows as estimated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from torpor.domain.ledger import LivePod, Meter, Phases, Price, Row, added, union
+from torpor.domain.ledger import (
+    LivePod,
+    Meter,
+    Price,
+    Row,
+    Segment,
+    added,
+    folded,
+)
 from torpor.domain.observation import Demand, PodSeen, earliest
+from torpor.domain.phasing import busy_between, phases_of, spans
+from torpor.domain.pricing import Tariff, cut_by, rounded_up, stretches
+
+Tariffs = Callable[[PodSeen, Price | None], Tariff | None]
+"""Says by which prices a pod is billed, given what it is billed by so far (`domain.catalogue`); None: that stays."""
 
 BUSY_SETTLE_MS = 5_000
 """How long busy time stays open for correction; timestamps of the API server arrive within a second or two."""
@@ -38,7 +52,7 @@ GRACE_MS = 90_000
 
 
 def accrue(
-    meter: Meter, pods: Sequence[PodSeen], demand: Demand, prices: dict[str, Price], now_ms: int
+    meter: Meter, pods: Sequence[PodSeen], demand: Demand, tariffs: Tariffs, now_ms: int
 ) -> Meter:
     """Bring *meter* up to date with what is seen; pure, idempotent, independent of how often it is called.
 
@@ -46,13 +60,14 @@ def accrue(
         meter: The ledger as stored.
         pods: Every engine pod known, those included that have left the API server but are remembered.
         demand: The gateways' reports, for busy intervals.
-        prices: GPU class name → its price now; a pod keeps the price it started with.
+        tariffs: By which prices a pod is billed.
         now_ms: The instant of this pass, epoch ms.
     """
     seen = {pod.uid: pod for pod in pods}
     live = [_with_facts(entry, seen.get(entry.uid)) for entry in meter.live]
     known = {entry.uid for entry in live} | {uid for uid, _ in meter.closed}
-    live += [_opened(pod, prices) for pod in seen.values() if _begins(pod, known)]
+    live += [_opened(pod, tariffs) for pod in seen.values() if _begins(pod, known)]
+    live = [_repriced(entry, seen.get(entry.uid), tariffs, now_ms) for entry in live]
     closed = [(uid, at) for uid, at in meter.closed if _may_return(uid, at, seen, demand, now_ms)]
     rows, still, estimated = meter.rows, list[LivePod](), meter.estimated_ms
     for entry in live:
@@ -62,60 +77,41 @@ def accrue(
             still.append(entry)
             continue
         estimated += _untold(entry, demand) * entry.gpus
-        rows = added(rows, entry.price, phases_of(entry, demand, entry.finished_ms))
+        for price, phases in phases_of(entry, demand, entry.finished_ms):
+            rows = added(rows, price, phases)
+        extra = rounded_up(entry.finished_ms - entry.start_ms, entry.price) * entry.gpus
+        rows = added(rows, entry.price, rounding=extra)
         closed.append((entry.uid, now_ms))
-    return replace(
-        meter, rows=rows, live=tuple(still), closed=tuple(closed), estimated_ms=estimated
+    return folded(
+        replace(meter, rows=rows, live=tuple(still), closed=tuple(closed), estimated_ms=estimated)
     )
 
 
-def stay_on(meter: Meter, price: Price, gpus: int, now_ms: int) -> Meter:
-    """Count what `gpus` GPUs that never sleep would have used at the first choice's *price* up to *now_ms*.
+def stay_on(
+    meter: Meter, tariff: Tariff, gpus: int, now_ms: int, before: Price | None = None
+) -> Meter:
+    """Count what `gpus` GPUs that never sleep would have used by the first choice's *tariff* up to *now_ms*.
 
-    The counterfactual of "saved": its own cursor moves forward only, so a replay adds nothing.
+    The counterfactual of "saved": its own cursor moves forward only, so a replay adds nothing. *before* is the price
+    at which it was counted last: an edit, or another first choice, holds from now on only.
     """
     through = meter.always_on_ms
     if through is None:
         return replace(meter, always_on_ms=now_ms)
     if now_ms <= through:
         return meter
-    rows = added(meter.rows, price, Phases(), (now_ms - through) * gpus)
+    rows = meter.rows
+    for price, lasts in stretches(tariff, before, through, now_ms):
+        rows = added(rows, price, always_on=lasts * gpus)
     return replace(meter, rows=rows, always_on_ms=now_ms)
-
-
-def phases_of(entry: LivePod, demand: Demand, at_ms: int) -> Phases:
-    """Return the GPU-ms of one pod from its start to *at_ms* (or to its end, if earlier), by phase."""
-    end = max(
-        entry.start_ms, min(at_ms, entry.finished_ms if entry.finished_ms is not None else at_ms)
-    )
-    deleted = (
-        min(max(entry.deleted_ms, entry.start_ms), end) if entry.deleted_ms is not None else end
-    )
-    ready = entry.first_ready_ms
-    serving_from = deleted if ready is None else min(max(ready, entry.start_ms), deleted)
-    starting = serving_from - entry.start_ms
-    busy = min(
-        entry.busy_ms + _open_busy(entry, demand, serving_from, deleted), deleted - serving_from
-    )
-    failed = (
-        starting
-        if ready is None and (entry.deleted_ms is not None or entry.finished_ms is not None)
-        else 0
-    )
-    return Phases(
-        starting=starting,
-        busy=busy,
-        idle=deleted - serving_from - busy,
-        terminating=end - deleted,
-        failed_starting=failed,
-    ).times(entry.gpus)
 
 
 def totals(meter: Meter, demand: Demand, at_ms: int) -> tuple[Row, ...]:
     """Return one row per price, settled and live pods together, as of *at_ms*."""
     rows = meter.rows
     for entry in meter.live:
-        rows = added(rows, entry.price, phases_of(entry, demand, at_ms))
+        for price, phases in phases_of(entry, demand, at_ms):
+            rows = added(rows, price, phases)
     return rows
 
 
@@ -124,15 +120,19 @@ def _begins(pod: PodSeen, known: set[str]) -> bool:
     return pod.uid not in known and pod.scheduled_ms is not None
 
 
-def _opened(pod: PodSeen, prices: dict[str, Price]) -> LivePod:
-    assert pod.scheduled_ms is not None
-    price = prices.get(pod.gpu_class) or Price(
-        id=f"{pod.gpu_class}@unknown", gpu_class=pod.gpu_class
-    )
-    entry = LivePod(
-        pod.uid, pod.name, price, pod.gpus, pod.scheduled_ms, busy_through_ms=pod.scheduled_ms
-    )
+def _opened(pod: PodSeen, tariffs: Tariffs) -> LivePod:
+    start, tariff = pod.scheduled_ms, tariffs(pod, None)
+    assert start is not None
+    unknown = Price(id=f"{pod.gpu_class}@unknown", gpu_class=pod.gpu_class)
+    segments = (Segment(tariff.at(start) if tariff else unknown, start),)
+    entry = LivePod(pod.uid, pod.name, pod.gpus, start, segments, busy_through_ms=start)
     return _with_facts(entry, pod)
+
+
+def _repriced(entry: LivePod, pod: PodSeen | None, tariffs: Tariffs, now_ms: int) -> LivePod:
+    asked = pod or PodSeen(entry.uid, entry.name, entry.gpus, entry.price.gpu_class)
+    tariff = tariffs(asked, entry.price)
+    return entry if tariff is None else cut_by(entry, tariff, now_ms)
 
 
 def _with_facts(entry: LivePod, pod: PodSeen | None) -> LivePod:
@@ -184,9 +184,15 @@ def _settle_busy(entry: LivePod, demand: Demand, now_ms: int) -> tuple[LivePod, 
         return entry, 0
     remembered = through + BUSY_SETTLE_MS - GATEWAY_MEMORY_MS
     forgotten = min(high, remembered) if demand.known else high
-    unsure = max(0, forgotten - low - _busy_between(entry, demand, low, forgotten))
-    busy = entry.busy_ms + _busy_between(entry, demand, low, high)
-    return replace(entry, busy_ms=busy, busy_through_ms=high), unsure
+    unsure = max(0, forgotten - low - busy_between(entry, demand, low, forgotten))
+    segments = tuple(
+        replace(
+            segment,
+            busy_ms=segment.busy_ms + busy_between(entry, demand, max(low, a), min(high, b)),
+        )
+        for segment, a, b in spans(entry, high)
+    )
+    return replace(entry, segments=segments, busy_through_ms=high), unsure
 
 
 def _told_through(demand: Demand, now_ms: int) -> int | None:
@@ -195,18 +201,6 @@ def _told_through(demand: Demand, now_ms: int) -> int | None:
     if not answered:
         return None
     return min(*answered, now_ms) - (BUSY_SETTLE_MS if demand.known else PATIENCE_MS)
-
-
-def _open_busy(entry: LivePod, demand: Demand, serving_from: int, until: int) -> int:
-    return _busy_between(entry, demand, max(entry.busy_through_ms, serving_from), until)
-
-
-def _busy_between(entry: LivePod, demand: Demand, low: int, high: int) -> int:
-    cut = (
-        (max(start, low), min(high if end is None else end, high))
-        for start, end in demand.busy(entry.uid)
-    )
-    return union((start, end) for start, end in cut if end > start)
 
 
 def _busy_told(entry: LivePod, demand: Demand, now_ms: int) -> bool:
@@ -226,7 +220,7 @@ def _untold(entry: LivePod, demand: Demand) -> int:
         return 0
     low = max(entry.busy_through_ms, entry.first_ready_ms)
     high = min(t for t in (entry.finished_ms, entry.deleted_ms) if t is not None)
-    return max(0, high - low - _busy_between(entry, demand, low, high))
+    return max(0, high - low - busy_between(entry, demand, low, high))
 
 
 def _last_known(entry: LivePod) -> int:

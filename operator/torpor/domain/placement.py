@@ -36,6 +36,14 @@ class GPUClassView:
     micro_per_hour: int | None
     currency: str
     tolerations: tuple[dict[str, object], ...] = ()
+    prices: tuple[tuple[int, int | None], ...] = ()
+    """(epoch ms from which it holds, price), ascending, `micro_per_hour` among them; empty: that always held."""
+    granularity_s: int = 0
+    """Seconds to a multiple of which a pod's lifetime is billed; 0 = exactly."""
+    minimum_s: int = 0
+    """Least seconds that are billed."""
+    price_as_of: str = ""
+    """Day on which the price that holds now was read; empty if nobody says."""
 
 
 @dataclass(frozen=True, slots=True)

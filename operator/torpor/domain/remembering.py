@@ -1,4 +1,4 @@
-"""The status as memory: the meter, the last good listing and the last failure, out of the status and back into it.
+"""The status as memory: the tokens, the last good listing and the last failure, out of the status and back into it.
 
 A restarted controller knows only what is here, so both directions lose nothing (a property that tests hold).
 """
@@ -7,27 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from decimal import Decimal
 
 from torpor.api.conditions import Condition, ConditionType, Reason
 from torpor.api.status import (
-    ClosedPod,
     FailureStatus,
-    GpuMs,
-    LedgerRow,
     TokenSource,
     TokensStatus,
     WeightsStatus,
 )
-from torpor.api.status import CostStatus as CostWords
-from torpor.api.status import LivePod as LiveWords
 from torpor.domain.failing import Failure
-from torpor.domain.ledger import LivePod, Meter, Phases, Price, Row
-from torpor.domain.money import micro
 from torpor.domain.observation import Demand, Fault
 from torpor.domain.prewarmjobs import Weights
 
-MICRO = Decimal(1_000_000)
 UNHEARD = 8
 """Gateways no longer heard of whose last token counters are kept, the latest started first."""
 
@@ -40,34 +31,6 @@ def moment(epoch_ms: int) -> datetime:
 def epoch_ms(instant: datetime | None) -> int | None:
     """Return an aware instant as epoch ms."""
     return None if instant is None else round(instant.timestamp() * 1000)
-
-
-def meter_of(cost: CostWords) -> Meter:
-    """Return the meter that a status holds."""
-    prices = {row.price_id: _price(row) for row in cost.rows}
-    return Meter(
-        rows=tuple(
-            Row(prices[row.price_id], _phases(row), row.always_on_gpu_ms) for row in cost.rows
-        ),
-        live=tuple(_live(pod, prices) for pod in cost.live),
-        closed=tuple((pod.uid, pod.at_ms) for pod in cost.closed),
-        always_on_ms=cost.always_on_settled_ms,
-        estimated_ms=cost.estimated_ms,
-    )
-
-
-def ledger_words(meter: Meter) -> dict[str, object]:
-    """Return the fields of `status.cost` that are the meter; figures for people are added by `domain.status`."""
-    held = {row.price.id for row in meter.rows}
-    opened = {pod.price.id: pod.price for pod in meter.live if pod.price.id not in held}
-    rows = (*meter.rows, *(Row(price) for price in opened.values()))
-    return {
-        "rows": tuple(_row_words(row) for row in rows),
-        "live": tuple(_live_words(pod) for pod in meter.live),
-        "closed": tuple(ClosedPod(uid=uid, at_ms=at) for uid, at in meter.closed),
-        "always_on_settled_ms": meter.always_on_ms,
-        "estimated_ms": meter.estimated_ms,
-    }
 
 
 def failure_of(words: FailureStatus | None) -> Failure | None:
@@ -170,70 +133,3 @@ def tokens_counted(before: TokensStatus, demand: Demand) -> TokensStatus:
     unheard = sorted(sources.keys() - known, key=lambda name: -sources[name].started_at_ms)
     kept = tuple(sources[name] for name in sorted(known & sources.keys() | {*unheard[:UNHEARD]}))
     return TokensStatus(prompt=prompt, completion=completion, sources=kept)
-
-
-def _price(row: LedgerRow) -> Price:
-    return Price(
-        row.price_id, row.gpu_class, row.capacity_type, row.currency, micro(row.per_gpu_hour)
-    )
-
-
-def _phases(row: LedgerRow) -> Phases:
-    spent = row.gpu_ms
-    return Phases(
-        spent.starting, spent.busy, spent.idle, spent.terminating, row.failed_start_gpu_ms
-    )
-
-
-def _row_words(row: Row) -> LedgerRow:
-    price = row.price
-    return LedgerRow(
-        price_id=price.id,
-        gpu_class=price.gpu_class,
-        capacity_type=price.capacity_type,
-        per_gpu_hour=None
-        if price.micro_per_hour is None
-        else Decimal(price.micro_per_hour) / MICRO,
-        currency=price.currency,
-        gpu_ms=gpu_ms(row.phases),
-        failed_start_gpu_ms=row.phases.failed_starting,
-        always_on_gpu_ms=row.always_on,
-    )
-
-
-def gpu_ms(phases: Phases) -> GpuMs:
-    """Return phases as the status says them."""
-    return GpuMs(
-        starting=phases.starting, busy=phases.busy, idle=phases.idle, terminating=phases.terminating
-    )
-
-
-def _live(words: LiveWords, prices: dict[str, Price]) -> LivePod:
-    price = prices.get(words.price_id) or Price(words.price_id, words.price_id.partition("@")[0])
-    return LivePod(
-        uid=words.uid,
-        name=words.name,
-        price=price,
-        gpus=words.gpus,
-        start_ms=words.start_ms,
-        first_ready_ms=words.first_ready_ms,
-        deleted_ms=words.deleted_ms,
-        finished_ms=words.finished_ms,
-        busy_ms=words.busy_ms,
-        busy_through_ms=words.busy_through_ms,
-    )
-
-
-def _live_words(pod: LivePod) -> LiveWords:
-    return LiveWords(
-        uid=pod.uid,
-        name=pod.name,
-        price_id=pod.price.id,
-        gpus=pod.gpus,
-        start_ms=pod.start_ms,
-        first_ready_ms=pod.first_ready_ms,
-        deleted_ms=pod.deleted_ms,
-        finished_ms=pod.finished_ms,
-        busy_ms=pod.busy_ms,
-        busy_through_ms=pod.busy_through_ms,
-    )

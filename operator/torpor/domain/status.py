@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from torpor.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from torpor.domain.arriving import say_progress
 from torpor.domain.failing import Failure
 from torpor.domain.observation import Fault, PodSeen
-from torpor.domain.placement import Placement
+from torpor.domain.placement import GPUClassView, Placement
 from torpor.domain.prewarmjobs import JobState, Progress, WeightsPlan
 from torpor.domain.scaling import Decision
+
+STALE_DAYS = 90
+"""A price that was read longer ago is asked after: list prices change a few times a year."""
 
 _HELD_BACK = "a change of the spec waits until the endpoint is idle (scaling.rollout: whenIdle)"
 
@@ -49,7 +52,7 @@ def conditions(
     wanted = [
         (ConditionType.READY, *_ready(outcome)),
         (ConditionType.AWAKE, *_awake(outcome)),
-        (ConditionType.PLACED, *_placed(outcome.placement)),
+        (ConditionType.PLACED, *_placed(outcome.placement, now)),
         (ConditionType.WEIGHTS_READY, *_weights(outcome)),
         *_abnormal(outcome),
     ]
@@ -120,7 +123,7 @@ def _arriving(outcome: Outcome, serving: list[PodSeen]) -> str:
     return ""
 
 
-def _placed(placement: Placement) -> tuple[ConditionStatus, str, str]:
+def _placed(placement: Placement, now: datetime) -> tuple[ConditionStatus, str, str]:
     if placement.fault is not None:
         return "False", placement.fault.reason, placement.fault.message
     chosen = placement.gpu_class
@@ -133,7 +136,17 @@ def _placed(placement: Placement) -> tuple[ConditionStatus, str, str]:
             f"GPUClass {chosen.name} has no price: cost figures stay empty",
         )
     count = len(placement.nodes)
-    return "True", Reason.PLACED_ON_CLASS, f"{placement.gpus} × {chosen.name}, {count} nodes match"
+    said = f"{placement.gpus} × {chosen.name}, {count} nodes match{_stale(chosen, now)}"
+    return "True", Reason.PLACED_ON_CLASS, said
+
+
+def _stale(chosen: GPUClassView, now: datetime) -> str:
+    if not chosen.price_as_of:
+        return ""
+    days = (now.date() - date.fromisoformat(chosen.price_as_of)).days
+    if days <= STALE_DAYS:
+        return ""
+    return f"; its price was read on {chosen.price_as_of}, {days} days ago: is it still true?"
 
 
 def _weights(outcome: Outcome) -> tuple[ConditionStatus, str, str]:

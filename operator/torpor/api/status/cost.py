@@ -31,6 +31,23 @@ class GpuMs(SeenWords):
         return self.starting + self.busy + self.idle + self.terminating
 
 
+class PhaseCosts(SeenWords):
+    """`spent` by what it was spent on; the parts add up to it, but for the last digit."""
+
+    starting: str
+    """From scheduling to first readiness."""
+    busy: str
+    """Ready, with at least one request in flight."""
+    idle: str
+    """Ready, with none."""
+    terminating: str
+    """From deletion to the end."""
+    rounding: str
+    """What the provider rounds up."""
+    failed_starts: str
+    """Part of `starting` that belongs to pods that never got ready."""
+
+
 class LedgerRow(SeenWords):
     """What was used at one price, settled."""
 
@@ -50,6 +67,61 @@ class LedgerRow(SeenWords):
     """Part of `starting` that belongs to pods that never got ready."""
     always_on_gpu_ms: Milliseconds = 0
     """GPU-milliseconds that an endpoint which never sleeps would have used at this price."""
+    rounding_gpu_ms: Milliseconds = 0
+    """GPU-milliseconds billed beyond the phases, because the provider rounds a lifetime up."""
+    granularity_seconds: int | None = None
+    """Step to which the provider bills a lifetime."""
+    minimum_seconds: int | None = None
+    """Shortest lifetime that the provider bills."""
+
+
+class SettledCost(SeenWords):
+    """Cost of the settled rows, exactly: millionths of the currency per GPU-hour times GPU-milliseconds."""
+
+    starting: str = "0"
+    """As of `gpuMs`, and so are the next three."""
+    busy: str = "0"
+    """Ready, with requests."""
+    idle: str = "0"
+    """Ready, with none."""
+    terminating: str = "0"
+    """After deletion."""
+    failed_start: str = "0"
+    """Part of `starting`."""
+    rounding: str = "0"
+    """What was rounded up."""
+    always_on: str = "0"
+    """What an endpoint that never sleeps would have cost."""
+
+
+class SettledRows(SeenWords):
+    """The oldest rows, added up so that the ledger stays short."""
+
+    rows: int = 0
+    """How many there were."""
+    currency: str = "USD"
+    """ISO 4217 code of their prices."""
+    gpu_ms: GpuMs = Field(default_factory=GpuMs)
+    """GPU-milliseconds by phase."""
+    failed_start_gpu_ms: Milliseconds = 0
+    """As of a row."""
+    always_on_gpu_ms: Milliseconds = 0
+    """As of a row."""
+    rounding_gpu_ms: Milliseconds = 0
+    """As of a row."""
+    cost: SettledCost = Field(default_factory=SettledCost)
+    """What they cost; their prices are not kept."""
+
+
+class LivePrice(SeenWords):
+    """A stretch of a pod's life at one price."""
+
+    price_id: str
+    """Row that this stretch adds to."""
+    from_ms: Milliseconds
+    """When the stretch begins; it ends where the next begins."""
+    busy_ms: Milliseconds = 0
+    """Milliseconds with requests in flight, counted up to `busyThroughMs`."""
 
 
 class LivePod(SeenWords):
@@ -59,8 +131,8 @@ class LivePod(SeenWords):
     """UID of the pod."""
     name: str = ""
     """Name of the pod."""
-    price_id: str
-    """Row that the pod adds to."""
+    prices: tuple[LivePrice, ...]
+    """Its prices, one after the other; the last is that of now."""
     gpus: int = 1
     """GPUs of the pod."""
     start_ms: Milliseconds
@@ -71,8 +143,6 @@ class LivePod(SeenWords):
     """When the pod was told to end."""
     finished_ms: Milliseconds | None = None
     """When its last container ended."""
-    busy_ms: Milliseconds = 0
-    """Milliseconds with requests in flight, counted up to `busyThroughMs`."""
     busy_through_ms: Milliseconds = 0
     """Up to when `busyMs` is counted; what came later is still with the gateways."""
 
@@ -101,6 +171,8 @@ class CostStatus(SeenWords):
     """What an endpoint that never sleeps would have cost since `since`, less `spent`. May be negative."""
     per_million_tokens: str | None = None
     """`spent` per million tokens delivered, prompt and completion together."""
+    by_phase: PhaseCosts | None = None
+    """`spent` by what it was spent on."""
     gpu_ms: GpuMs = Field(default_factory=GpuMs)
     """GPU-milliseconds by phase, all prices together, as of `asOf`."""
     rows: Annotated[
@@ -108,6 +180,8 @@ class CostStatus(SeenWords):
         Field(json_schema_extra=by_key("priceId")),
     ] = ()
     """The ledger: what was used at each price, settled."""
+    settled: SettledRows | None = None
+    """Rows that were added up: beyond 16, the oldest."""
     live: Annotated[
         tuple[LivePod, ...],
         Field(json_schema_extra=by_key("uid")),

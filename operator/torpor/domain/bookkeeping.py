@@ -1,0 +1,183 @@
+"""The meter out of the status and back into it: the status is the only place where the ledger is kept."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from torpor.api.status import (
+    ClosedPod,
+    GpuMs,
+    LedgerRow,
+    LivePrice,
+    SettledCost,
+    SettledRows,
+)
+from torpor.api.status import CostStatus as CostWords
+from torpor.api.status import LivePod as LiveWords
+from torpor.domain.ledger import Cost, LivePod, Meter, Phases, Price, Row, Segment, Settled
+from torpor.domain.money import micro
+
+MICRO = Decimal(1_000_000)
+
+
+def meter_of(cost: CostWords) -> Meter:
+    """Return the meter that a status holds."""
+    prices = {row.price_id: _price(row) for row in cost.rows}
+    return Meter(
+        rows=tuple(
+            Row(prices[row.price_id], _phases(row), row.always_on_gpu_ms, row.rounding_gpu_ms)
+            for row in cost.rows
+        ),
+        live=tuple(_live(pod, prices) for pod in cost.live),
+        closed=tuple((pod.uid, pod.at_ms) for pod in cost.closed),
+        always_on_ms=cost.always_on_settled_ms,
+        estimated_ms=cost.estimated_ms,
+        settled=_settled(cost.settled),
+    )
+
+
+def ledger_words(meter: Meter) -> dict[str, object]:
+    """Return the fields of `status.cost` that are the meter; figures for people are added by `domain.status`."""
+    held = {row.price.id for row in meter.rows}
+    used = (segment.price for pod in meter.live for segment in pod.segments)
+    opened = {price.id: price for price in used if price.id not in held}
+    rows = (*meter.rows, *(Row(price) for price in opened.values()))
+    return {
+        "rows": tuple(_row_words(row) for row in rows),
+        "live": tuple(_live_words(pod) for pod in meter.live),
+        "closed": tuple(ClosedPod(uid=uid, at_ms=at) for uid, at in meter.closed),
+        "always_on_settled_ms": meter.always_on_ms,
+        "estimated_ms": meter.estimated_ms,
+        "settled": _settled_words(meter.settled),
+    }
+
+
+def _price(row: LedgerRow) -> Price:
+    return Price(
+        row.price_id,
+        row.gpu_class,
+        row.capacity_type,
+        row.currency,
+        micro(row.per_gpu_hour),
+        row.granularity_seconds or 0,
+        row.minimum_seconds or 0,
+    )
+
+
+def _phases(row: LedgerRow | SettledRows) -> Phases:
+    spent = row.gpu_ms
+    return Phases(
+        spent.starting, spent.busy, spent.idle, spent.terminating, row.failed_start_gpu_ms
+    )
+
+
+def _row_words(row: Row) -> LedgerRow:
+    price = row.price
+    return LedgerRow(
+        price_id=price.id,
+        gpu_class=price.gpu_class,
+        capacity_type=price.capacity_type,
+        per_gpu_hour=None
+        if price.micro_per_hour is None
+        else Decimal(price.micro_per_hour) / MICRO,
+        currency=price.currency,
+        gpu_ms=gpu_ms(row.phases),
+        failed_start_gpu_ms=row.phases.failed_starting,
+        always_on_gpu_ms=row.always_on,
+        rounding_gpu_ms=row.rounding,
+        granularity_seconds=price.granularity_s or None,
+        minimum_seconds=price.minimum_s or None,
+    )
+
+
+def _settled(words: SettledRows | None) -> Settled:
+    if words is None:
+        return Settled()
+    cost = words.cost
+    return Settled(
+        rows=words.rows,
+        phases=_phases(words),
+        always_on=words.always_on_gpu_ms,
+        rounding=words.rounding_gpu_ms,
+        currency=words.currency,
+        cost=Cost(
+            Phases(
+                int(cost.starting),
+                int(cost.busy),
+                int(cost.idle),
+                int(cost.terminating),
+                int(cost.failed_start),
+            ),
+            int(cost.rounding),
+        ),
+        always_on_cost=int(cost.always_on),
+    )
+
+
+def _settled_words(settled: Settled) -> SettledRows | None:
+    if not settled.rows:
+        return None
+    parts = settled.cost.phases
+    return SettledRows(
+        rows=settled.rows,
+        currency=settled.currency,
+        gpu_ms=gpu_ms(settled.phases),
+        failed_start_gpu_ms=settled.phases.failed_starting,
+        always_on_gpu_ms=settled.always_on,
+        rounding_gpu_ms=settled.rounding,
+        cost=SettledCost(
+            starting=str(parts.starting),
+            busy=str(parts.busy),
+            idle=str(parts.idle),
+            terminating=str(parts.terminating),
+            failed_start=str(parts.failed_starting),
+            rounding=str(settled.cost.rounding),
+            always_on=str(settled.always_on_cost),
+        ),
+    )
+
+
+def gpu_ms(phases: Phases) -> GpuMs:
+    """Return phases as the status says them."""
+    return GpuMs(
+        starting=phases.starting, busy=phases.busy, idle=phases.idle, terminating=phases.terminating
+    )
+
+
+def _live(words: LiveWords, prices: dict[str, Price]) -> LivePod:
+    segments = tuple(
+        Segment(
+            prices.get(at.price_id) or Price(at.price_id, at.price_id.partition("@")[0]),
+            at.from_ms,
+            at.busy_ms,
+        )
+        for at in words.prices
+    )
+    return LivePod(
+        uid=words.uid,
+        name=words.name,
+        gpus=words.gpus,
+        start_ms=words.start_ms,
+        segments=segments,
+        first_ready_ms=words.first_ready_ms,
+        deleted_ms=words.deleted_ms,
+        finished_ms=words.finished_ms,
+        busy_through_ms=words.busy_through_ms,
+    )
+
+
+def _live_words(pod: LivePod) -> LiveWords:
+    return LiveWords(
+        uid=pod.uid,
+        name=pod.name,
+        prices=tuple(
+            LivePrice(price_id=at.price.id, from_ms=at.from_ms, busy_ms=at.busy_ms)
+            for at in pod.segments
+        ),
+        gpus=pod.gpus,
+        start_ms=pod.start_ms,
+        first_ready_ms=pod.first_ready_ms,
+        deleted_ms=pod.deleted_ms,
+        finished_ms=pod.finished_ms,
+        busy_through_ms=pod.busy_through_ms,
+    )
