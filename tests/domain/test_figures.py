@@ -11,6 +11,7 @@ from torpor.domain.figures import cost_words, display_words, placement_words
 from torpor.domain.ledger import LivePod, Meter, Phases, Row, Segment, folded
 from torpor.domain.observation import Demand, GatewayReport, PodSeen
 from torpor.domain.placement import GPUClassView, Placement, Rejected
+from torpor.domain.windows import Mark, Reading, Windows
 
 NOW_MS = 1_800_000_000_000
 NOW = datetime(2027, 1, 15, 8, 0, tzinfo=UTC)
@@ -29,11 +30,14 @@ LIVE = LivePod(
     first_ready_ms=NOW_MS - HOUR // 2,
     busy_through_ms=NOW_MS - HOUR // 2,
 )
+NO_WINDOWS = Windows()
 NOBODY = Demand((GatewayReport("gw", NOW_MS, 0),))
 
 
-def words(meter: Meter, tokens: TokensStatus | None = None) -> CostStatus:
-    return cost_words(meter, NOBODY, tokens or TokensStatus(), "EUR", SINCE, NOW)
+def words(
+    meter: Meter, tokens: TokensStatus | None = None, windows: Windows = NO_WINDOWS
+) -> CostStatus:
+    return cost_words(meter, windows, NOBODY, tokens or TokensStatus(), "EUR", SINCE, NOW)
 
 
 def test_nothing_costs_nothing() -> None:
@@ -85,6 +89,39 @@ def test_what_was_spent_is_told_by_what_it_was_spent_on_folded_rows_included() -
             "failedStarts": "3", "rounding": "3",
         }  # fmt: skip
         assert (cost.spent, cost.gpu_ms.total) == ("33", 20 * HOUR)
+
+
+def test_a_window_is_what_came_since_its_mark() -> None:
+    row = Row(price_of(L40S), Phases(idle=10 * HOUR))
+    spent = 4 * HOUR * 1_800_000
+    before = Reading(Phases(idle=4 * HOUR), spent, prompt=600_000, completion=400_000)
+    windows = Windows((Mark(NOW_MS - 30 * HOUR, before),), Mark(NOW_MS - 300 * HOUR, Reading()))
+    cost = words(Meter((row,)), TokensStatus(prompt=1_200_000, completion=800_000), windows)
+    day, month = cost.last_day, cost.month
+    assert day is not None
+    assert month is not None
+    assert (day.spent, day.per_million_tokens, day.gpu_ms.idle) == ("10.8", "10.8", 6 * HOUR)
+    assert (day.prompt, day.completion) == (600_000, 400_000)
+    assert day.since == datetime(2027, 1, 14, 8, 0, tzinfo=UTC)
+    assert (month.spent, month.per_million_tokens) == (cost.spent, cost.per_million_tokens)
+
+
+def test_a_million_tokens_are_also_counted_in_other_ways() -> None:
+    row = Row(price_of(L40S), Phases(starting=HOUR, busy=5 * HOUR, idle=4 * HOUR))
+    cost = words(Meter((row,)), TokensStatus(prompt=6_000_000, completion=3_000_000))
+    assert (cost.spent, cost.per_million_tokens) == ("18", "2")
+    prices = cost.token_prices
+    assert prices is not None
+    assert (prices.busy, prices.answer, prices.input, prices.output) == ("1", "6", "1", "4")
+    assert prices.method == "an answer token costs as much as 4 prompt tokens"
+
+
+def test_without_answers_or_without_tokens_there_is_nothing_to_divide_by() -> None:
+    meter = Meter((Row(price_of(L40S), Phases(idle=HOUR)),))
+    assert words(meter).token_prices is None
+    prices = words(meter, TokensStatus(prompt=1_000_000)).token_prices
+    assert prices is not None
+    assert (prices.answer, prices.input) == (None, "1.8")
 
 
 def test_amounts_in_two_currencies_are_never_added() -> None:

@@ -7,13 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain.metered_world import H100, L40S, PRICES, T0, booked, listed
-from torpor.domain.ledger import Cost, Meter, Phases, Price, Row, always_on_micro_ms, cost_of
+from torpor.domain.ledger import (
+    Cost,
+    Meter,
+    Phases,
+    Price,
+    Row,
+    always_on_micro_ms,
+    cost_of,
+    unpriced,
+)
 from torpor.domain.ledger import rate_micro_per_hour as rate
 from torpor.domain.metering import (
     BUSY_SETTLE_MS,
     GRACE_MS,
     PATIENCE_MS,
     accrue,
+    noted,
     stay_on,
     totals,
 )
@@ -255,6 +265,29 @@ def test_a_pod_of_a_class_without_a_price_has_no_cost_instead_of_none_at_all() -
     assert rate(meter) is None
     assert cost_of(totals(meter, Demand(), T0 + 20_000)) is None
     assert cost_of(meter.rows) == Cost(), "what is settled so far is known"
+
+
+def test_until_a_pod_is_booked_the_meter_can_be_read_at_any_instant_of_its_life() -> None:
+    """What a controller that was away over the edge of an hour needs."""
+    at = T0 + 300_000
+    meter = noted(Meter(), [POD], PRICES, at)
+    assert meter.rows == ()
+    for ms, phases in [
+        (-5, Phases()),
+        (4_000, Phases(starting=8_000)),
+        (50_000, Phases(20_000, 0, 80_000)),
+        (102_000, Phases(20_000, 0, 180_000, 4_000)),
+        (200_000, Phases(20_000, 0, 180_000, 10_000)),
+    ]:
+        (row,) = totals(meter, answers(at), T0 + ms)
+        assert row.phases == phases
+
+
+def test_a_price_that_is_not_known_is_named_while_a_pod_runs_at_it() -> None:
+    meter = accrue(Meter(), [RUNS], answers(T0 + 20_000), listed(), T0 + 20_000)
+    assert unpriced(meter) == ("l40s@unknown",)
+    priced = accrue(Meter(), [RUNS], answers(T0 + 20_000), PRICES, T0 + 20_000)
+    assert unpriced(priced) == ()
 
 
 def test_a_sleeping_endpoint_costs_nothing_per_hour() -> None:

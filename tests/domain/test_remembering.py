@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from torpor.api.conditions import Reason
 from torpor.api.status import CostStatus, EndpointStatus, TokensStatus, WeightsStatus
-from torpor.domain.bookkeeping import ledger_words, meter_of
+from torpor.domain.bookkeeping import ledger_words, meter_of, window_words, windows_of
 from torpor.domain.failing import Failure
 from torpor.domain.ledger import (
     Cost,
@@ -32,6 +32,7 @@ from torpor.domain.remembering import (
     tokens_counted,
     weights_of,
 )
+from torpor.domain.windows import Mark, Reading, Windows
 
 NOW = 1_800_000_000_000
 INSTANT = st.integers(0, 4_000_000_000_000)
@@ -85,6 +86,23 @@ def stored(meter: Meter) -> CostStatus:
 @given(meter=meters())
 def test_a_meter_survives_the_status_unchanged(meter: Meter) -> None:
     assert meter_of(stored(meter)) == meter
+
+
+READING = st.builds(
+    Reading,
+    st.builds(Phases, GPU_MS, GPU_MS, GPU_MS, GPU_MS, GPU_MS),
+    st.none() | st.integers(0, 10**22),
+    GPU_MS,
+    GPU_MS,
+)
+MARK = st.builds(Mark, INSTANT, READING)
+
+
+@given(st.builds(Windows, st.lists(MARK, max_size=3).map(tuple), st.none() | MARK))
+def test_marks_survive_the_status_unchanged(windows: Windows) -> None:
+    cost = CostStatus.model_validate(window_words(windows))
+    words = json.loads(json.dumps(EndpointStatus(cost=cost).to_dict()))
+    assert windows_of(EndpointStatus.model_validate(words).cost) == windows
 
 
 @settings(max_examples=30)

@@ -114,6 +114,12 @@ def test_awake_says_what_runs_and_its_reason_is_the_state(
     assert said(replace(SLEEPS, decision=decision, pods=pods))["Awake"][:2] == (status, reason)
 
 
+def test_a_pod_without_a_price_is_said_although_its_class_has_one() -> None:
+    placed = said(replace(SLEEPS, unpriced=("l40s/spot@unknown",)))["Placed"]
+    assert placed[:2] == ("True", "PriceUnknown")
+    assert "l40s/spot@unknown" in placed[2]
+
+
 def test_a_drained_pod_is_named() -> None:
     assert said(replace(SLEEPS, pods=(LEAVING,)))["Awake"][2].startswith("engine-a ends; the GPU")
 

@@ -11,14 +11,15 @@ from pydantic import ValidationError
 
 from torpor.api.conditions import ConditionStatus, ConditionType, Reason
 from torpor.api.endpoint import InferenceEndpoint
-from torpor.api.status import EndpointStatus, KeepAliveStatus
+from torpor.api.status import EndpointStatus, KeepAliveStatus, TokensStatus
 from torpor.controller.arrivals import claim_of, weights_status
-from torpor.domain.bookkeeping import meter_of
+from torpor.domain.bookkeeping import meter_of, windows_of
 from torpor.domain.catalogue import Catalogue, tariff_of
+from torpor.domain.costfigures import read_meter
 from torpor.domain.failing import Failure
 from torpor.domain.figures import cost_words, display_words, placement_words
-from torpor.domain.ledger import Meter
-from torpor.domain.metering import accrue, stay_on
+from torpor.domain.ledger import Meter, unpriced
+from torpor.domain.metering import accrue, noted, stay_on
 from torpor.domain.observation import Demand, Fault, PodSeen, Workload, combined
 from torpor.domain.placement import GPUClassView, NodeView, Placement
 from torpor.domain.prewarmjobs import Progress, WeightsPlan
@@ -27,6 +28,8 @@ from torpor.domain.remembering import epoch_ms, failure_words, moment, tokens_co
 from torpor.domain.scaling import Decision, ScalingView, idle_since
 from torpor.domain.status import Outcome, conditions, kept
 from torpor.domain.waking import count_wakes
+from torpor.domain.windows import Windows
+from torpor.domain.windows import kept as windows_kept
 from torpor.manifests.setting import Installation
 from torpor.manifests.workload import pod_selector
 
@@ -99,7 +102,8 @@ def compose_status(
     pods = combined(picture.pods, picture.demand)
     living = tuple(pod for pod in picture.pods if pod.gone_ms is None)
     tokens = tokens_counted(before.tokens, picture.demand)
-    meter = _metered(endpoint, picture, pods, now)
+    since = before.cost.since or endpoint.metadata.creation_timestamp or now
+    meter, windows = _metered(endpoint, picture, pods, tokens, since)
     outcome = Outcome(
         decision=decision,
         placement=picture.placement,
@@ -112,11 +116,12 @@ def compose_status(
         deployed=picture.workload.exists,
         loading=picture.loading,
         claim=claim_of(endpoint),
+        unpriced=unpriced(meter),
     )
     chosen = picture.placement.gpu_class
-    since = before.cost.since or endpoint.metadata.creation_timestamp or now
     cost = cost_words(
         meter,
+        windows,
         picture.demand,
         tokens,
         chosen.currency if chosen else before.cost.currency or "USD",
@@ -172,20 +177,33 @@ def invalid_status(obj: Json, error: ValidationError, now: datetime) -> Endpoint
 
 
 def _metered(
-    endpoint: InferenceEndpoint, picture: Picture, pods: tuple[PodSeen, ...], now: datetime
-) -> Meter:
-    before, chosen = endpoint.status, picture.placement.gpu_class
-    catalogue = Catalogue(picture.classes, picture.nodes)
-    meter = accrue(meter_of(before.cost), pods, picture.demand, catalogue.tariff, picture.now_ms)
+    endpoint: InferenceEndpoint,
+    picture: Picture,
+    pods: tuple[PodSeen, ...],
+    tokens: TokensStatus,
+    since: datetime,
+) -> tuple[Meter, Windows]:
+    """Bring the meter and its windows up to date."""
+    before, chosen, now_ms = endpoint.status, picture.placement.gpu_class, picture.now_ms
+    tariffs = Catalogue(picture.classes, picture.nodes).tariff
+    meter, demand = meter_of(before.cost), picture.demand
+    unbooked = noted(meter, pods, tariffs, now_ms)
+    windows = windows_kept(
+        windows_of(before.cost),
+        lambda at_ms: read_meter(unbooked, demand, tokens, at_ms),
+        epoch_ms(since) or 0,
+        now_ms,
+    )
+    meter = accrue(meter, pods, demand, tariffs, now_ms)
     if chosen is None:
-        return meter
+        return meter, windows
     if meter.always_on_ms is None:  # an endpoint that never sleeps would have run since it was made
         created = epoch_ms(endpoint.metadata.creation_timestamp)
         meter = replace(meter, always_on_ms=created)
     replicas = max(1, endpoint.spec.scaling.min_replicas)
     held = next((r.price for r in meter.rows if r.price.id == before.placement.price_id), None)
     gpus = picture.placement.gpus * replicas
-    return stay_on(meter, tariff_of(chosen), gpus, picture.now_ms, held)
+    return stay_on(meter, tariff_of(chosen), gpus, now_ms, held), windows
 
 
 def _keep_alive_words(

@@ -14,8 +14,10 @@ from torpor.api.status import (
 )
 from torpor.api.status import CostStatus as CostWords
 from torpor.api.status import LivePod as LiveWords
+from torpor.api.status import Mark as MarkWords
 from torpor.domain.ledger import Cost, LivePod, Meter, Phases, Price, Row, Segment, Settled
 from torpor.domain.money import micro
+from torpor.domain.windows import Mark, Reading, Windows
 
 MICRO = Decimal(1_000_000)
 
@@ -64,7 +66,7 @@ def _price(row: LedgerRow) -> Price:
     )
 
 
-def _phases(row: LedgerRow | SettledRows) -> Phases:
+def _phases(row: LedgerRow | SettledRows | MarkWords) -> Phases:
     spent = row.gpu_ms
     return Phases(
         spent.starting, spent.busy, spent.idle, spent.terminating, row.failed_start_gpu_ms
@@ -87,6 +89,23 @@ def _row_words(row: Row) -> LedgerRow:
         rounding_gpu_ms=row.rounding,
         granularity_seconds=price.granularity_s or None,
         minimum_seconds=price.minimum_s or None,
+    )
+
+
+def _mark(words: MarkWords) -> Mark:
+    spent = None if words.spent is None else int(words.spent)
+    return Mark(words.at_ms, Reading(_phases(words), spent, words.prompt, words.completion))
+
+
+def _mark_words(mark: Mark) -> MarkWords:
+    reading = mark.reading
+    return MarkWords(
+        at_ms=mark.at_ms,
+        gpu_ms=gpu_ms(reading.phases),
+        failed_start_gpu_ms=reading.phases.failed_starting,
+        spent=None if reading.spent is None else str(reading.spent),
+        prompt=reading.prompt,
+        completion=reading.completion,
     )
 
 
@@ -135,6 +154,23 @@ def _settled_words(settled: Settled) -> SettledRows | None:
             always_on=str(settled.always_on_cost),
         ),
     )
+
+
+def windows_of(cost: CostWords) -> Windows:
+    """Return the marks that a status holds."""
+    month = cost.month_start
+    return Windows(
+        tuple(_mark(words) for words in cost.hours), None if month is None else _mark(month)
+    )
+
+
+def window_words(windows: Windows) -> dict[str, object]:
+    """Return the fields of `status.cost` that are the marks."""
+    month = windows.month
+    return {
+        "hours": tuple(_mark_words(mark) for mark in windows.hours),
+        "month_start": None if month is None else _mark_words(month),
+    }
 
 
 def gpu_ms(phases: Phases) -> GpuMs:

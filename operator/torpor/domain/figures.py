@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from torpor.api.status import (
-    CostStatus,
-    Display,
-    PhaseCosts,
-    PlacementStatus,
-    Rejected,
-    TokensStatus,
-)
+from torpor.api.status import CostStatus, Display, PlacementStatus, Rejected, TokensStatus
 from torpor.domain import ledger, money
-from torpor.domain.bookkeeping import gpu_ms, ledger_words
+from torpor.domain.bookkeeping import gpu_ms, ledger_words, window_words
 from torpor.domain.catalogue import price_of
-from torpor.domain.ledger import Cost, Meter
+from torpor.domain.costfigures import phase_costs, read_meter, token_prices, window
+from torpor.domain.ledger import Meter
 from torpor.domain.metering import totals
 from torpor.domain.observation import Demand, PodSeen
 from torpor.domain.placement import Placement
 from torpor.domain.remembering import epoch_ms
+from torpor.domain.windows import Windows, day_before
 
 
 def cost_words(
     meter: Meter,
+    windows: Windows,
     demand: Demand,
     tokens: TokensStatus,
     currency: str,
@@ -31,42 +27,31 @@ def cost_words(
     now: datetime,
 ) -> CostStatus:
     """Return `status.cost`: the ledger, and the figures computed from it as of *now*."""
-    rows = totals(meter, demand, epoch_ms(now) or 0)
+    now_ms = epoch_ms(now) or 0
+    rows = totals(meter, demand, now_ms)
     cost = ledger.cost_of(rows, meter.settled)
     spent = None if cost is None else cost.spent
     always = ledger.always_on_micro_ms(rows, meter.settled)
     rate = ledger.rate_micro_per_hour(meter)
-    phases = sum((row.phases for row in rows), start=meter.settled.phases)
+    reading = read_meter(meter, demand, tokens, now_ms)
     return CostStatus.model_validate(
         ledger_words(meter)
+        | window_words(windows)
         | {
             "currency": currency,
             "per_second": money.per_second(rate),
             "per_hour": money.per_hour(rate),
             "spent": money.amount(spent),
             "saved": None if spent is None or always is None else money.amount(always - spent),
-            "per_million_tokens": money.per_million_tokens(
-                spent, tokens.prompt + tokens.completion
-            ),
-            "by_phase": _phase_costs(cost),
-            "gpu_ms": gpu_ms(phases),
+            "per_million_tokens": money.per_million_tokens(spent, reading.tokens),
+            "token_prices": token_prices(cost, tokens.prompt, tokens.completion),
+            "last_day": window(reading, day_before(windows, now_ms)) if windows.hours else None,
+            "month": window(reading, windows.month) if windows.month else None,
+            "by_phase": phase_costs(cost),
+            "gpu_ms": gpu_ms(reading.phases),
             "as_of": now,
             "since": since,
         }
-    )
-
-
-def _phase_costs(cost: Cost | None) -> PhaseCosts | None:
-    if cost is None:
-        return None
-    parts = cost.phases
-    return PhaseCosts(
-        starting=money.amount(parts.starting),
-        busy=money.amount(parts.busy),
-        idle=money.amount(parts.idle),
-        terminating=money.amount(parts.terminating),
-        rounding=money.amount(cost.rounding),
-        failed_starts=money.amount(parts.failed_starting),
     )
 
 

@@ -36,6 +36,10 @@ class Phases:
             self.failed_starting + other.failed_starting,
         )
 
+    def less(self, other: Phases) -> Phases:
+        """Return what is left of each phase."""
+        return self + other.times(-1)
+
     def times(self, factor: int) -> Phases:
         """Return each phase so many times: of so many GPUs, or at such a price."""
         return Phases(
@@ -162,6 +166,12 @@ def rate_micro_per_hour(meter: Meter) -> int | None:
             return None
         total += entry.price.micro_per_hour * entry.gpus
     return total
+
+
+def unpriced(meter: Meter) -> tuple[str, ...]:
+    """Return the ids of the prices that are not known and that a pod runs at."""
+    used = (pod.price for pod in meter.live if pod.finished_ms is None)
+    return tuple(sorted({price.id for price in used if price.micro_per_hour is None}))
 
 
 def cost_of(rows: Iterable[Row], settled: Settled = Settled()) -> Cost | None:

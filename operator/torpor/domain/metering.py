@@ -64,13 +64,10 @@ def accrue(
         now_ms: The instant of this pass, epoch ms.
     """
     seen = {pod.uid: pod for pod in pods}
-    live = [_with_facts(entry, seen.get(entry.uid)) for entry in meter.live]
-    known = {entry.uid for entry in live} | {uid for uid, _ in meter.closed}
-    live += [_opened(pod, tariffs) for pod in seen.values() if _begins(pod, known)]
-    live = [_repriced(entry, seen.get(entry.uid), tariffs, now_ms) for entry in live]
+    meter = noted(meter, pods, tariffs, now_ms)
     closed = [(uid, at) for uid, at in meter.closed if _may_return(uid, at, seen, demand, now_ms)]
     rows, still, estimated = meter.rows, list[LivePod](), meter.estimated_ms
-    for entry in live:
+    for entry in meter.live:
         entry, unsure = _brought_up(entry, seen.get(entry.uid), demand, now_ms)
         estimated += unsure * entry.gpus
         if entry.finished_ms is None or not _busy_told(entry, demand, now_ms):
@@ -85,6 +82,19 @@ def accrue(
     return folded(
         replace(meter, rows=rows, live=tuple(still), closed=tuple(closed), estimated_ms=estimated)
     )
+
+
+def noted(meter: Meter, pods: Sequence[PodSeen], tariffs: Tariffs, now_ms: int) -> Meter:
+    """Return *meter* with the facts that are seen, and with nobody booked: what `accrue` begins with.
+
+    So long as a pod is not booked, `totals` can be asked for any instant of its life.
+    """
+    seen = {pod.uid: pod for pod in pods}
+    live = [_with_facts(entry, seen.get(entry.uid)) for entry in meter.live]
+    known = {entry.uid for entry in live} | {uid for uid, _ in meter.closed}
+    live += [_opened(pod, tariffs) for pod in seen.values() if _begins(pod, known)]
+    live = [_repriced(entry, seen.get(entry.uid), tariffs, now_ms) for entry in live]
+    return replace(meter, live=tuple(live))
 
 
 def stay_on(

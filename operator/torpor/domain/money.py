@@ -15,7 +15,12 @@ SECONDS_PER_HOUR = Decimal(3600)
 
 def amount(micro_ms: int | None) -> str | None:
     """Return an amount of money from micro-units × ms per hour, 6 decimal places."""
-    return None if micro_ms is None else _text(Decimal(micro_ms) / MS_PER_HOUR / MICRO, 6)
+    return None if micro_ms is None else known_amount(micro_ms)
+
+
+def known_amount(micro_ms: int) -> str:
+    """Return the same of an amount that is known."""
+    return _text(Decimal(micro_ms) / MS_PER_HOUR / MICRO, 6)
 
 
 def per_hour(micro_per_hour: int | None) -> str | None:

@@ -42,6 +42,8 @@ class Outcome:
     """How far engines' pods are that fetch weights for themselves, by node."""
     claim: str = ""
     """The claim that holds the weights, where one does."""
+    unpriced: tuple[str, ...] = ()
+    """Prices that are not known and that a pod runs at."""
 
 
 def conditions(
@@ -52,7 +54,7 @@ def conditions(
     wanted = [
         (ConditionType.READY, *_ready(outcome)),
         (ConditionType.AWAKE, *_awake(outcome)),
-        (ConditionType.PLACED, *_placed(outcome.placement, now)),
+        (ConditionType.PLACED, *_placed(outcome, now)),
         (ConditionType.WEIGHTS_READY, *_weights(outcome)),
         *_abnormal(outcome),
     ]
@@ -123,7 +125,8 @@ def _arriving(outcome: Outcome, serving: list[PodSeen]) -> str:
     return ""
 
 
-def _placed(placement: Placement, now: datetime) -> tuple[ConditionStatus, str, str]:
+def _placed(outcome: Outcome, now: datetime) -> tuple[ConditionStatus, str, str]:
+    placement = outcome.placement
     if placement.fault is not None:
         return "False", placement.fault.reason, placement.fault.message
     chosen = placement.gpu_class
@@ -134,6 +137,13 @@ def _placed(placement: Placement, now: datetime) -> tuple[ConditionStatus, str, 
             "True",
             Reason.PRICE_UNKNOWN,
             f"GPUClass {chosen.name} has no price: cost figures stay empty",
+        )
+    if outcome.unpriced:
+        return (
+            "True",
+            Reason.PRICE_UNKNOWN,
+            f"no GPUClass with a price describes what runs ({', '.join(outcome.unpriced)}): "
+            "cost figures stay empty",
         )
     count = len(placement.nodes)
     said = f"{placement.gpus} × {chosen.name}, {count} nodes match{_stale(chosen, now)}"

@@ -87,7 +87,7 @@ class Reason(StrEnum):
     PLACED_ON_CLASS = ("PlacedOnClass", "Placed",
         "A GPU class with nodes was chosen.", 200)
     PRICE_UNKNOWN = ("PriceUnknown", "Placed",
-        "The GPU class has no price: the endpoint runs, and its cost figures stay empty.", 200)
+        "No price is known for the GPU class, or for a node: the endpoint runs, and its cost figures stay empty.", 200)
     UNSCHEDULABLE = ("Unschedulable", "Placed",
         "The scheduler finds no node with room for a replica.")
 

@@ -156,6 +156,55 @@ class ClosedPod(SeenWords):
     """When it was booked."""
 
 
+class Mark(SeenWords):
+    """A reading of the meter at the edge of an hour or of a month, from which windows are counted."""
+
+    at_ms: Milliseconds
+    """When, in milliseconds since 1970."""
+    gpu_ms: GpuMs = Field(default_factory=GpuMs)
+    """GPU-milliseconds by phase until then."""
+    failed_start_gpu_ms: Milliseconds = 0
+    """Part of `starting`."""
+    spent: str | None = None
+    """Cost until then, exactly: millionths of the currency per GPU-hour times GPU-milliseconds. Absent if unknown."""
+    prompt: Count = 0
+    """Prompt tokens until then."""
+    completion: Count = 0
+    """Completion tokens until then."""
+
+
+class CostWindow(SeenWords):
+    """What was spent, and what for, since a time."""
+
+    since: Timestamp
+    """When the window begins."""
+    spent: str | None = None
+    """Cost since then, everything included."""
+    per_million_tokens: str | None = None
+    """The same per million tokens delivered since then."""
+    prompt: Count = 0
+    """Prompt tokens since then."""
+    completion: Count = 0
+    """Completion tokens since then."""
+    gpu_ms: GpuMs = Field(default_factory=GpuMs)
+    """GPU-milliseconds by phase since then."""
+
+
+class TokenPrices(SeenWords):
+    """What a million tokens cost, by other ways of counting. The one to compare with an offer is `perMillionTokens`."""
+
+    busy: str | None = None
+    """Cost of busy GPUs alone, per million tokens: how well they are used, without idling and starting."""
+    answer: str | None = None
+    """Everything spent, per million answer tokens."""
+    input: str | None = None
+    """Everything spent, split: per million prompt tokens."""
+    output: str | None = None
+    """Everything spent, split: per million answer tokens."""
+    method: str = ""
+    """How it was split, such as "an answer token costs 4 prompt tokens"."""
+
+
 class CostStatus(SeenWords):
     """What the endpoint costs and has cost. Money is a decimal string; absent means unknown."""
 
@@ -171,6 +220,12 @@ class CostStatus(SeenWords):
     """What an endpoint that never sleeps would have cost since `since`, less `spent`. May be negative."""
     per_million_tokens: str | None = None
     """`spent` per million tokens delivered, prompt and completion together."""
+    token_prices: TokenPrices | None = None
+    """What a million tokens cost, by other ways of counting."""
+    last_day: CostWindow | None = None
+    """The last 24 hours, to the hour."""
+    month: CostWindow | None = None
+    """This calendar month (UTC)."""
     by_phase: PhaseCosts | None = None
     """`spent` by what it was spent on."""
     gpu_ms: GpuMs = Field(default_factory=GpuMs)
@@ -192,6 +247,13 @@ class CostStatus(SeenWords):
         Field(json_schema_extra=by_key("uid")),
     ] = ()
     """Pods booked in the last 20 minutes."""
+    hours: Annotated[
+        tuple[Mark, ...],
+        Field(json_schema_extra=by_key("atMs")),
+    ] = ()
+    """Readings at the hours of the last day in which something changed."""
+    month_start: Mark | None = None
+    """Reading at the beginning of this month, or at the endpoint's creation."""
     estimated_ms: Milliseconds = 0
     """GPU-milliseconds whose phase or end had to be estimated after an outage."""
     always_on_settled_ms: Milliseconds | None = None

@@ -1,0 +1,70 @@
+"""Figures made of readings of the meter: windows of time, and what a million tokens cost."""
+
+from __future__ import annotations
+
+from torpor.api.status import CostWindow, PhaseCosts, TokenPrices, TokensStatus
+from torpor.domain import ledger, money
+from torpor.domain.bookkeeping import gpu_ms
+from torpor.domain.ledger import Cost, Meter
+from torpor.domain.metering import totals
+from torpor.domain.observation import Demand
+from torpor.domain.remembering import moment
+from torpor.domain.windows import Mark, Reading
+
+ANSWER_WEIGHT = 4
+"""Prompt tokens that an answer token costs as much as, where nobody measured it: what GKE's own price lists assume
+(cost-policy §2.5)."""
+
+
+def read_meter(meter: Meter, demand: Demand, tokens: TokensStatus, at_ms: int) -> Reading:
+    """Return the totals as of an instant."""
+    rows = totals(meter, demand, at_ms)
+    cost = ledger.cost_of(rows, meter.settled)
+    return Reading(
+        sum((row.phases for row in rows), start=meter.settled.phases),
+        None if cost is None else cost.spent,
+        tokens.prompt,
+        tokens.completion,
+    )
+
+
+def window(now: Reading, began: Mark) -> CostWindow:
+    """Return what was spent since a mark."""
+    used = now.since(began.reading)
+    return CostWindow(
+        since=moment(began.at_ms),
+        spent=money.amount(used.spent),
+        per_million_tokens=money.per_million_tokens(used.spent, used.tokens),
+        prompt=used.prompt,
+        completion=used.completion,
+        gpu_ms=gpu_ms(used.phases),
+    )
+
+
+def token_prices(cost: Cost | None, prompt: int, completion: int) -> TokenPrices | None:
+    """Return what a million tokens cost by other ways of counting; None while nothing is known or delivered."""
+    if cost is None or prompt + completion <= 0:
+        return None
+    weighed = prompt + ANSWER_WEIGHT * completion
+    return TokenPrices(
+        busy=money.per_million_tokens(cost.phases.busy, prompt + completion),
+        answer=money.per_million_tokens(cost.spent, completion),
+        input=money.per_million_tokens(cost.spent, weighed),
+        output=money.per_million_tokens(cost.spent * ANSWER_WEIGHT, weighed),
+        method=f"an answer token costs as much as {ANSWER_WEIGHT} prompt tokens",
+    )
+
+
+def phase_costs(cost: Cost | None) -> PhaseCosts | None:
+    """Return what was spent by what it was spent on."""
+    if cost is None:
+        return None
+    parts = cost.phases
+    return PhaseCosts(
+        starting=money.known_amount(parts.starting),
+        busy=money.known_amount(parts.busy),
+        idle=money.known_amount(parts.idle),
+        terminating=money.known_amount(parts.terminating),
+        rounding=money.known_amount(cost.rounding),
+        failed_starts=money.known_amount(parts.failed_starting),
+    )
