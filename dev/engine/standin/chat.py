@@ -1,7 +1,7 @@
 """POST /v1/chat/completions."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from . import errors, sse, text
@@ -95,7 +95,7 @@ async def _whole(service: Service, plan: Plan, identity: str) -> dict[str, Any]:
 
 async def _chunks(
     service: Service, body: dict[str, Any], plan: Plan, identity: str
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The role once the first token is there, one delta per token, the usage if asked for."""
     last_usage, each_usage = service.wants_usage(body)
     base = {

@@ -1,7 +1,7 @@
 """POST /v1/completions."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from . import errors, sse, text
@@ -89,7 +89,7 @@ async def _whole(
 
 async def _chunks(
     service: Service, body: dict[str, Any], plans: list[Plan], echoes: list[str], identity: str
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     last_usage, each_usage = service.wants_usage(body)
     base = {
         "id": identity,

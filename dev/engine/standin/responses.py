@@ -1,7 +1,7 @@
 """POST /v1/responses, as much of it as plain text needs."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from . import errors, sse, text
@@ -124,7 +124,9 @@ def _finish(base: dict[str, Any], plan: Plan, spoken: str, sent: int) -> dict[st
     }
 
 
-async def _events(service: Service, plan: Plan, base: dict[str, Any]) -> AsyncIterator[bytes]:
+async def _events(
+    service: Service, plan: Plan, base: dict[str, Any]
+) -> AsyncGenerator[bytes, None]:
     """Send the events in vLLM's order; this stream ends without `[DONE]`."""
     number = 0
 

@@ -1,7 +1,8 @@
 """Server-sent events as vLLM writes them."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from .errors import ApiError
@@ -17,16 +18,17 @@ def event(value: Any, name: str | None = None) -> bytes:
     return f"{head}data: {data}\n\n".encode()
 
 
-async def end_with_done(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def end_with_done(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes]:
     """The events, then an error object if they failed, then `[DONE]`."""
     try:
-        async for piece in events:
-            yield piece
+        async with aclosing(events) as pieces:
+            async for piece in pieces:
+                yield piece
     except ApiError as error:
         yield event(error.body())
     yield DONE
 
 
-def stream(events: AsyncIterator[bytes]) -> Answer:
+def stream(events: AsyncGenerator[bytes, None]) -> Answer:
     """The response that carries the events."""
     return Answer(content_type="text/event-stream; charset=utf-8", stream=events)

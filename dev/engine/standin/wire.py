@@ -7,7 +7,8 @@ this is how an engine learns that a client has left.
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
@@ -41,7 +42,7 @@ class Answer:
     body: bytes = b""
     content_type: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    stream: AsyncIterator[bytes] | None = None
+    stream: AsyncGenerator[bytes, None] | None = None
 
 
 Handler = Callable[[Request], Awaitable[Answer]]
@@ -130,9 +131,12 @@ async def _write_answer(
         return
     lines.append("transfer-encoding: chunked")
     writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
-    async for piece in answer.stream:
-        writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-        await writer.drain()
+    async with aclosing(
+        answer.stream
+    ) as pieces:  # also when the client is gone: its slot is free then
+        async for piece in pieces:
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            await writer.drain()
     writer.write(b"0\r\n\r\n")
     await writer.drain()
 
