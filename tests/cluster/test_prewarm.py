@@ -103,9 +103,8 @@ def test_a_download_tells_how_far_it_is(space: Space, front: Storefront, tmp_pat
     rates = [node["bytesPerSecond"] for node in moving]
     assert 2 * MB < statistics.median(rates) < 20 * MB, rates
     assert len(told.of("slow")) < 40
-    reasons = [e["reason"] for e in space.api.items(space.path(EVENTS))]
-    assert "WeightsFetching" in reasons
-    assert "WeightsOnNodes" in reasons
+    wanted = {"WeightsFetching", "WeightsOnNodes"}  # posted after the status is written
+    until("both Events", lambda: wanted <= _reasons(space) or None, 30)
 
 
 def test_a_wake_on_a_cold_node_starts_pod_and_download_together(
@@ -239,3 +238,7 @@ def _wants(space: Space, name: str, count: int) -> InferenceEndpoint | None:
 
 def _jobs(space: Space, name: str) -> list[Json]:
     return space.api.items(space.path(JOBS), f"torpor.dev/endpoint={name}")
+
+
+def _reasons(space: Space) -> set[str]:
+    return {event["reason"] for event in space.api.items(space.path(EVENTS))}

@@ -21,7 +21,7 @@ from torpor.domain.pacing import (
     next_processes,
 )
 
-MB = 1e6
+MB, MIB = 1e6, 1024 * 1024
 
 
 def follow(pace: Pace, rate: Callable[[int], float], rounds: int) -> list[int]:
@@ -142,4 +142,14 @@ def test_the_journal_never_lags_far_behind(
 def test_only_what_is_much_slower_than_usual_is_asked_for_twice(
     waited: list[float], usual: list[float], idle: int, chosen: list[int]
 ) -> None:
-    assert choose_hedges(waited, usual, idle) == chosen
+    size = 8 * MIB
+    assert choose_hedges([(size, s) for s in waited], [(size, s) for s in usual], idle) == chosen
+
+
+def test_a_range_is_compared_with_those_of_its_size_only() -> None:
+    """On a slow link all large ranges take long, and asking twice would make all of them slower."""
+    small, large = (1_000, 0.005), (8 * MIB, 6.0)
+    assert choose_hedges([large] * 6, [small] * 20, 4) == []
+    assert choose_hedges([(8 * MIB, 20.0)], [small] * 20 + [large], 4) == [0]
+    assert choose_hedges([(3 * MIB, 20.0)], [small] * 20 + [large], 4) == [0]
+    assert choose_hedges([(1_000, 2.0), large], [small] * 20, 4) == [0]

@@ -109,6 +109,27 @@ def test_progress_is_said_once_a_second_with_the_rate_of_the_last_ten() -> None:
     assert said[-1]["progress"]["secondsLeft"] == 10.0
 
 
+def test_progress_does_not_go_back_for_bytes_that_came_twice_but_for_those_that_were_wrong() -> (
+    None
+):
+    progress = Progress("h", 1000, lambda _: None, lambda: 0.0)
+
+    def said() -> int:
+        return int(progress.describe()["bytes"])
+
+    progress.add(400)
+    progress.take_back(100)
+    assert (said(), progress.moved) == (400, 300)
+    progress.add(50)
+    assert said() == 400
+    progress.add(100)
+    assert said() == 450
+    progress.void(300)
+    assert said() == 150
+    progress.add(10)
+    assert said() == 160
+
+
 def test_progress_without_a_byte_names_no_time() -> None:
     said: list[dict[str, Any]] = []
     now = 0.0

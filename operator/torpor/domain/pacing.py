@@ -119,17 +119,25 @@ def is_journal_due(pending_bytes: int, written_bytes: int, seconds: float) -> bo
     )
 
 
-def choose_hedges(waited: Sequence[float], usual: Sequence[float], idle: int) -> list[int]:
+def choose_hedges(
+    waited: Sequence[tuple[int, float]], usual: Sequence[tuple[int, float]], idle: int
+) -> list[int]:
     """Which ranges under way to ask for a second time, by index, the slowest first.
 
+    A range is compared with those of at least half its length: a small file tells nothing about a large range, and on
+    a slow link every large one would be asked for twice, through the same link.
+
     Args:
-        waited: seconds since each was asked for; leave out those that were asked for twice.
-        usual: seconds that ranges took which are complete; without any, nothing is known to be slow.
+        waited: (bytes, seconds since it was asked for) of each; leave out those that were asked for twice.
+        usual: (bytes, seconds it took) of ranges that are complete; without one alike, nothing is known to be slow.
         idle: connections that have nothing else to do.
     """
-    if not usual:
-        return []
-    median = sorted(usual)[len(usual) // 2]
-    limit = max(median * HEDGE_FACTOR, median + HEDGE_SECONDS)
-    slow = [index for index, seconds in enumerate(waited) if seconds > limit]
-    return sorted(slow, key=lambda index: -waited[index])[: max(0, idle)]
+    slow: list[int] = []
+    for index, (length, seconds) in enumerate(waited):
+        alike = sorted(took for size, took in usual if size * 2 >= length)
+        if not alike:
+            continue
+        median = alike[len(alike) // 2]
+        if seconds > max(median * HEDGE_FACTOR, median + HEDGE_SECONDS):
+            slow.append(index)
+    return sorted(slow, key=lambda index: -waited[index][1])[: max(0, idle)]

@@ -221,7 +221,7 @@ class Copying:
                     self._source, self._commit, file, piece.offset, buffer, count, stop
                 )
             except BaseException:
-                self._progress.add(-arrived)
+                self._progress.take_back(arrived)
                 raise
 
         be_patient(once, ATTEMPTS, stop)

@@ -29,6 +29,7 @@ class Progress:
         self._now = now
         self._lock = threading.Lock()
         self._moved = 0
+        self._shown = 0
         self._resumed = 0
         self._marks: deque[tuple[float, int]] = deque([(now(), 0)])
         self._said_at = now()
@@ -41,14 +42,26 @@ class Progress:
     def resume(self, there_bytes: int) -> None:
         """Begin with what an earlier run left; that is said at once."""
         with self._lock:
-            self._moved = self._resumed = there_bytes
+            self._moved = self._shown = self._resumed = there_bytes
             self._marks = deque([(self._now(), there_bytes)])
         self._say({"progress": self.describe()})
 
     def add(self, count: int) -> None:
-        """Count bytes that arrived; negative when a part is asked for again."""
+        """Count bytes that arrived."""
         with self._lock:
             self._moved += count
+            self._shown = max(self._shown, self._moved)
+
+    def take_back(self, count: int) -> None:
+        """Count bytes no more that were under way: their range goes on elsewhere. What was said stands until then."""
+        with self._lock:
+            self._moved -= count
+
+    def void(self, count: int) -> None:
+        """Count bytes no more that were there: they were wrong, and it is said so."""
+        with self._lock:
+            self._moved -= count
+            self._shown = max(0, self._moved)
 
     def tick(self) -> None:
         """Speak if it is time to."""
@@ -57,7 +70,7 @@ class Progress:
             return
         self._said_at = now
         with self._lock:
-            self._marks.append((now, self._moved))
+            self._marks.append((now, self._shown))
             while now - self._marks[0][0] > WINDOW_SECONDS:
                 self._marks.popleft()
         self._say({"progress": self.describe()})
@@ -66,7 +79,7 @@ class Progress:
         """What is said, as of now; from any thread."""
         with self._lock:
             since, before = self._marks[0]
-            now, moved = self._now(), self._moved
+            now, moved = self._now(), self._shown
         rate = max(0.0, (moved - before) / (now - since)) if now > since else 0.0
         left = max(0, self._total - moved) / rate if rate else None
         return {

@@ -69,7 +69,7 @@ class Transfer:
         self._arrivals: dict[str, Arrival] = {}
         self._landed: list[Landed] = []
         self._under_way: set[Errand] = set()
-        self._durations: deque[float] = deque(maxlen=REMEMBERED_DURATIONS)
+        self._durations: deque[tuple[int, float]] = deque(maxlen=REMEMBERED_DURATIONS)
         self._yard = Yard(store, settings, folder, rung, journal.piece_bytes, lock_fd)
         self._connections = first_connections(settings.connections, count_cores())
         self._range_bytes = choose_range_bytes(
@@ -140,7 +140,7 @@ class Transfer:
         now = clock.monotonic()
         with self._lock:
             single = [e for e in self._under_way if not e.hedged and e.begun_at is not None]
-            waited = [now - (errand.begun_at or now) for errand in single]
+            waited = [(e.part.length, now - (e.begun_at or now)) for e in single]
             chosen = [single[at] for at in choose_hedges(waited, list(self._durations), idle)]
         for errand in chosen:
             errand.hedged = True
@@ -163,7 +163,8 @@ class Transfer:
             with self._lock:
                 self._under_way.discard(errand)
                 if errand.begun_at is not None:
-                    self._durations.append(clock.monotonic() - errand.begun_at)
+                    took = clock.monotonic() - errand.begun_at
+                    self._durations.append((errand.part.length, took))
 
     def _ask(self, hand: Hand, errand: Errand, rest: Part, patience: Patience) -> None:
         if self._crew.stop.is_set():
@@ -178,7 +179,7 @@ class Transfer:
                 self._pace.slow_down()
             patience.wait_after(error)
         finally:
-            self._progress.add(-desk.in_air)
+            self._progress.take_back(desk.in_air)
 
     def note(self, desk: "_Desk", count: int) -> None:
         """Bytes came in."""
@@ -203,7 +204,7 @@ class Transfer:
             self._land(arrival)
             return
         self._disbelieve(arrival, difference)
-        self._progress.add(-arrival.file.size)
+        self._progress.void(arrival.file.size)
         self._crew.add(arrival.errands(self._range_bytes))
 
     def _land(self, arrival: Arrival) -> None:
