@@ -103,11 +103,13 @@ def measure(given: argparse.Namespace) -> int:
                 connect(target).list_objects_v2(Bucket=target.bucket, Prefix=target.prefix)
                 track = Track(place.repo, work, target, sizes)
                 results = track.run_all(clients, given.rounds)
+                beside = []
                 if server == VERSITYGW:
-                    pairs = track.run_chain(*pick(clients, TORPOR, DISK), count=given.pairs)
+                    beside = track.run_chain(*pick(clients, TORPOR, DISK), count=given.pairs)
             mine = [row_of(server, result, track.total_bytes) for result in results]
             rows += mine + missing_rows(server, wanted, venvs)
-            figures += figures_of(server, mine, pairs if server == VERSITYGW else ())
+            figures += figures_of(server, mine, beside)
+            pairs += beside
     return conclude(given, rows, figures, pairs)
 
 

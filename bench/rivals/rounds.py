@@ -7,7 +7,6 @@ host, and whoever writes through the page cache would pay for getting it again. 
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
@@ -107,18 +106,17 @@ class Track:
         Raises:
             HarnessError: one of the two failed.
         """
-        mine: list[float] = []
-        beside = [self._rate_of(between)]
+        pairs: list[tuple[float, float]] = []
+        before = self._rate_of(between)
         for number in range(1, count + 1):
-            mine.append(self._rate_of(link))
-            beside.append(self._rate_of(between))
-            limit = (beside[-2] + beside[-1]) / 2
+            mine, after = self._rate_of(link), self._rate_of(between)
+            limit, before = (before + after) / 2, after
             say(
-                f"{self.target.server}, pair {number} of {count}: {link.name} {mine[-1]:.0f} MB/s, "
-                f"{between.name} {limit:.0f} MB/s: {mine[-1] / limit:.2f}"
+                f"{self.target.server}, pair {number} of {count}: {link.name} {mine:.0f} MB/s, "
+                f"{between.name} {limit:.0f} MB/s: {mine / limit:.2f}"
             )
-        means = [(before + after) / 2 for before, after in itertools.pairwise(beside)]
-        return list(zip(mine, means, strict=True))
+            pairs.append((mine, limit))
+        return pairs
 
     def _rate_of(self, client: Client) -> float:
         return self.total_bytes / 1e6 / self.turn(client).durable

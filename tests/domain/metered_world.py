@@ -13,13 +13,19 @@ from hypothesis import strategies as st
 from torpor.domain.ledger import Meter, Phases, Price
 from torpor.domain.metering import Tariffs
 from torpor.domain.observation import Demand, GatewayReport, PodSeen
-from torpor.domain.pricing import Tariff, fixed
+from torpor.domain.pricing import Tariff
 
 T0 = 1_800_000_000_000
 MEMORY = 600_000
 L40S = Price("l40s@1861000USD", "l40s", "on-demand", "USD", 1_861_000)
 H100 = Price("h100@6880000USD", "h100", "spot", "USD", 6_880_000)
 BASE = {"l40s": L40S, "h100": H100}
+
+
+def fixed(price: Price) -> Tariff:
+    """A price that never changes."""
+    unknown = replace(price, id=f"{price.gpu_class}@unknown", micro_per_hour=None)
+    return Tariff(unknown, ((0, price),))
 
 
 def listed(*prices: Price) -> Tariffs:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.domain.metered_world import H100, L40S, PRICES, T0, booked, listed
+from tests.domain.metered_world import H100, L40S, PRICES, T0, booked, fixed, listed
 from torpor.domain.ledger import (
     Cost,
     Meter,
@@ -28,7 +28,6 @@ from torpor.domain.metering import (
     totals,
 )
 from torpor.domain.observation import Demand, GatewayReport, PodSeen, combined
-from torpor.domain.pricing import fixed
 
 POD = PodSeen(
     "pod-0",

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.domain.metered_world import fixed
 from torpor.domain.ledger import (
     MOST_ROWS,
     LivePod,
@@ -18,7 +19,7 @@ from torpor.domain.ledger import (
     folded,
 )
 from torpor.domain.ledger import always_on_micro_ms as always_on
-from torpor.domain.pricing import Tariff, cut_by, fixed, rounded_up, stretches
+from torpor.domain.pricing import Tariff, cut_by, rounded_up, stretches
 
 OLD, NEW, NEWER, UNKNOWN = (
     Price(name, "l40s", micro_per_hour=rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -31,6 +32,15 @@ class Meter:
         return Reading(Phases(idle=used), used * 7, prompt=used // 1000, completion=used // 4000)
 
 
+def looks(meter: Meter, pauses: list[int]) -> Iterator[tuple[Windows, int]]:
+    """The marks as of each pass, so many minutes after the one before."""
+    windows, now = Windows(), T0
+    for pause in pauses:
+        now += pause * MINUTE
+        windows = kept(windows, meter, T0, now)
+        yield windows, now
+
+
 def floor_hour(at_ms: int) -> int:
     return at_ms // HOUR_MS * HOUR_MS
 
@@ -44,10 +54,7 @@ SPANS = st.lists(st.tuples(st.integers(0, 6_000), st.integers(1, 900)), max_size
 def test_a_day_is_exact_to_the_hour_however_seldom_it_is_looked_at(
     meter: Meter, pauses: list[int]
 ) -> None:
-    windows, now = Windows(), T0
-    for pause in pauses:
-        now += pause * MINUTE
-        windows = kept(windows, meter, T0, now)
+    for windows, now in looks(meter, pauses):
         assert kept(windows, meter, T0, now) == windows
         began = day_before(windows, now)
         if now - T0 < 24 * HOUR_MS:
@@ -62,10 +69,7 @@ def test_a_day_is_exact_to_the_hour_however_seldom_it_is_looked_at(
 def test_a_month_begins_at_its_first_instant_or_with_the_endpoint(
     meter: Meter, pauses: list[int]
 ) -> None:
-    windows, now = Windows(), T0
-    for pause in pauses:
-        now += pause * MINUTE
-        windows = kept(windows, meter, T0, now)
+    for windows, now in looks(meter, pauses):
         start = month_start(now)
         assert windows.month is not None
         assert windows.month.at_ms == max(T0, start)

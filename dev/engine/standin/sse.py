@@ -18,7 +18,7 @@ def event(value: Any, name: str | None = None) -> bytes:
     return f"{head}data: {data}\n\n".encode()
 
 
-async def end_with_done(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes]:
+async def end_with_done(events: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """The events, then an error object if they failed, then `[DONE]`."""
     try:
         async with aclosing(events) as pieces:

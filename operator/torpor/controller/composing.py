@@ -19,7 +19,7 @@ from torpor.domain.costfigures import read_meter
 from torpor.domain.failing import Failure
 from torpor.domain.figures import cost_words, display_words, placement_words
 from torpor.domain.ledger import Meter, unpriced
-from torpor.domain.metering import accrue, noted, stay_on
+from torpor.domain.metering import booked, noted, stay_on
 from torpor.domain.observation import Demand, Fault, PodSeen, Workload, combined
 from torpor.domain.placement import GPUClassView, NodeView, Placement
 from torpor.domain.prewarmjobs import Progress, WeightsPlan
@@ -186,15 +186,15 @@ def _metered(
     """Bring the meter and its windows up to date."""
     before, chosen, now_ms = endpoint.status, picture.placement.gpu_class, picture.now_ms
     tariffs = Catalogue(picture.classes, picture.nodes).tariff
-    meter, demand = meter_of(before.cost), picture.demand
-    unbooked = noted(meter, pods, tariffs, now_ms)
+    demand = picture.demand
+    unbooked = noted(meter_of(before.cost), pods, tariffs, now_ms)
     windows = windows_kept(
         windows_of(before.cost),
         lambda at_ms: read_meter(unbooked, demand, tokens, at_ms),
         epoch_ms(since) or 0,
         now_ms,
     )
-    meter = accrue(meter, pods, demand, tariffs, now_ms)
+    meter = booked(unbooked, pods, demand, now_ms)
     if chosen is None:
         return meter, windows
     if meter.always_on_ms is None:  # an endpoint that never sleeps would have run since it was made

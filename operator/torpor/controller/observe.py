@@ -50,7 +50,9 @@ def class_view(obj: Json, now_ms: int) -> GPUClassView:
     """Return a GPUClass as placement sees it at an instant."""
     found = GPUClass.model_validate(obj)
     spec = found.spec
-    prices = _prices(spec.price) if spec.price else ()
+    rows = _price_rows(spec.price) if spec.price else []
+    held = [(amount, read_on) for at, amount, read_on in rows if at <= now_ms]
+    micro_per_hour, read_on = held[-1] if held else (None, "")
     return GPUClassView(
         name=found.name,
         resource=spec.resource_name,
@@ -60,30 +62,23 @@ def class_view(obj: Json, now_ms: int) -> GPUClassView:
         region=spec.region,
         jurisdiction=spec.jurisdiction,
         capacity_type=spec.capacity_type.value,
-        micro_per_hour=next((amount for at, amount in prices[::-1] if at <= now_ms), None),
+        micro_per_hour=micro_per_hour,
         currency=spec.price.currency if spec.price else "USD",
         tolerations=tuple(t.to_dict() for t in spec.tolerations),
-        prices=prices,
+        prices=tuple((at, amount) for at, amount, _ in rows),
         granularity_s=(spec.price.granularity_seconds or 0) if spec.price else 0,
         minimum_s=(spec.price.minimum_seconds or 0) if spec.price else 0,
-        price_as_of=_read_on(spec.price, now_ms) if spec.price else "",
+        price_as_of=read_on,
     )
 
 
-def _prices(price: Price) -> tuple[tuple[int, int | None], ...]:
-    first = epoch_ms(price.effective_from) or 0
-    later = ((epoch_ms(row.effective_from) or 0, micro(row.per_gpu_hour)) for row in price.changes)
-    return tuple(sorted([(first, micro(price.per_gpu_hour)), *later]))
-
-
-def _read_on(price: Price, now_ms: int) -> str:
-    """The day on which the row that holds now was read."""
-    rows = sorted(price.changes, key=lambda row: row.effective_from)
-    read_on = price.as_of
-    for change in rows:
-        if (epoch_ms(change.effective_from) or 0) <= now_ms:
-            read_on = change.as_of
-    return read_on or ""
+def _price_rows(price: Price) -> list[tuple[int, int | None, str]]:
+    """Each price with the epoch ms from which it holds and the day on which it was read, in the order of time."""
+    rows = [(epoch_ms(price.effective_from) or 0, micro(price.per_gpu_hour), price.as_of or "")]
+    for change in price.changes:
+        start = epoch_ms(change.effective_from) or 0
+        rows.append((start, micro(change.per_gpu_hour), change.as_of or ""))
+    return sorted(rows, key=lambda row: row[0])
 
 
 def class_views(objects: Iterable[Json], now_ms: int) -> tuple[list[GPUClassView], list[Rejected]]:

@@ -16,10 +16,8 @@ from torpor.api.status import CostStatus as CostWords
 from torpor.api.status import LivePod as LiveWords
 from torpor.api.status import Mark as MarkWords
 from torpor.domain.ledger import Cost, LivePod, Meter, Phases, Price, Row, Segment, Settled
-from torpor.domain.money import micro
+from torpor.domain.money import MICRO, micro
 from torpor.domain.windows import Mark, Reading, Windows
-
-MICRO = Decimal(1_000_000)
 
 
 def meter_of(cost: CostWords) -> Meter:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from torpor.api.gpuclass import CapacityType
 from torpor.domain.ledger import Price
 from torpor.domain.observation import PodSeen
 from torpor.domain.placement import GPUClassView, NodeView
 from torpor.domain.pricing import Tariff
 
-SPOT, ON_DEMAND = "spot", "on-demand"
 _SPOT_LABELS = frozenset(
     {
         ("karpenter.sh/capacity-type", "spot"),
@@ -90,9 +90,9 @@ class Catalogue:
 def capacity_type_on(node: NodeView, otherwise: str) -> str:
     """Return how a node is paid for by its own labels; a contract (reserved, owned) is not written on a node."""
     if node.labels & _SPOT_LABELS:
-        return SPOT
-    if otherwise == SPOT and node.labels & _FIRM_LABELS:
-        return ON_DEMAND
+        return CapacityType.SPOT.value
+    if otherwise == CapacityType.SPOT and node.labels & _FIRM_LABELS:
+        return CapacityType.ON_DEMAND.value
     return otherwise
 
 

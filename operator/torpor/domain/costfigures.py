@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torpor.api.status import CostWindow, PhaseCosts, TokenPrices, TokensStatus
 from torpor.domain import ledger, money
 from torpor.domain.bookkeeping import gpu_ms
-from torpor.domain.ledger import Cost, Meter
+from torpor.domain.ledger import Cost, Meter, Row, Settled
 from torpor.domain.metering import totals
 from torpor.domain.observation import Demand
 from torpor.domain.remembering import moment
@@ -19,9 +21,15 @@ ANSWER_WEIGHT = 4
 def read_meter(meter: Meter, demand: Demand, tokens: TokensStatus, at_ms: int) -> Reading:
     """Return the totals as of an instant."""
     rows = totals(meter, demand, at_ms)
-    cost = ledger.cost_of(rows, meter.settled)
+    return read_rows(rows, meter.settled, ledger.cost_of(rows, meter.settled), tokens)
+
+
+def read_rows(
+    rows: Iterable[Row], settled: Settled, cost: Cost | None, tokens: TokensStatus
+) -> Reading:
+    """Return the same of rows whose cost is known already."""
     return Reading(
-        sum((row.phases for row in rows), start=meter.settled.phases),
+        sum((row.phases for row in rows), start=settled.phases),
         None if cost is None else cost.spent,
         tokens.prompt,
         tokens.completion,

@@ -8,7 +8,7 @@ from torpor.api.status import CostStatus, Display, PlacementStatus, Rejected, To
 from torpor.domain import ledger, money
 from torpor.domain.bookkeeping import gpu_ms, ledger_words, window_words
 from torpor.domain.catalogue import price_of
-from torpor.domain.costfigures import phase_costs, read_meter, token_prices, window
+from torpor.domain.costfigures import phase_costs, read_rows, token_prices, window
 from torpor.domain.ledger import Meter
 from torpor.domain.metering import totals
 from torpor.domain.observation import Demand, PodSeen
@@ -30,10 +30,10 @@ def cost_words(
     now_ms = epoch_ms(now) or 0
     rows = totals(meter, demand, now_ms)
     cost = ledger.cost_of(rows, meter.settled)
-    spent = None if cost is None else cost.spent
     always = ledger.always_on_micro_ms(rows, meter.settled)
     rate = ledger.rate_micro_per_hour(meter)
-    reading = read_meter(meter, demand, tokens, now_ms)
+    reading = read_rows(rows, meter.settled, cost, tokens)
+    spent = reading.spent
     return CostStatus.model_validate(
         ledger_words(meter)
         | window_words(windows)

@@ -63,8 +63,12 @@ def accrue(
         tariffs: By which prices a pod is billed.
         now_ms: The instant of this pass, epoch ms.
     """
+    return booked(noted(meter, pods, tariffs, now_ms), pods, demand, now_ms)
+
+
+def booked(meter: Meter, pods: Sequence[PodSeen], demand: Demand, now_ms: int) -> Meter:
+    """Return a `noted` meter with busy time folded, and with those pods booked about which all is told."""
     seen = {pod.uid: pod for pod in pods}
-    meter = noted(meter, pods, tariffs, now_ms)
     closed = [(uid, at) for uid, at in meter.closed if _may_return(uid, at, seen, demand, now_ms)]
     rows, still, estimated = meter.rows, list[LivePod](), meter.estimated_ms
     for entry in meter.live:
@@ -85,7 +89,7 @@ def accrue(
 
 
 def noted(meter: Meter, pods: Sequence[PodSeen], tariffs: Tariffs, now_ms: int) -> Meter:
-    """Return *meter* with the facts that are seen, and with nobody booked: what `accrue` begins with.
+    """Return *meter* with the facts that are seen, and with nobody booked: the first half of `accrue`.
 
     So long as a pod is not booked, `totals` can be asked for any instant of its life.
     """

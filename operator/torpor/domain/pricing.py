@@ -31,12 +31,6 @@ class Tariff:
         return [row for row in self.rows if after_ms < row[0] <= through_ms]
 
 
-def fixed(price: Price) -> Tariff:
-    """Return the tariff of a price that never changes."""
-    unknown = replace(price, id=f"{price.gpu_class}@unknown", micro_per_hour=None)
-    return Tariff(unknown, ((0, price),))
-
-
 def cut_by(entry: LivePod, tariff: Tariff, until_ms: int) -> LivePod:
     """Begin a new segment of the pod at each change of its price up to *until_ms*, or to its end.
 
