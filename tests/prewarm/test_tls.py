@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -121,52 +122,51 @@ def test_a_tls_connection_that_is_cut_in_the_middle_is_an_interruption(
     secure.assert_holds(result, files)
 
 
-def test_a_slow_peer_s_bytes_are_handed_over_before_all_are_there(tmp_path: Path) -> None:
-    authority, (certificate, key) = make_certificates(tmp_path / "pki")
+@contextlib.contextmanager
+def linked(folder: Path, speak: Callable[[ssl.SSLSocket], None]) -> Iterator[TlsLink]:
+    """A link to a peer that does as `speak` says once hands are shaken."""
+    authority, (certificate, key) = make_certificates(folder / "pki")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     ours, theirs = socket.socketpair()
-    read = threading.Event()
 
-    def send_in_two_steps() -> None:
+    def serve() -> None:
         with context.wrap_socket(theirs, server_side=True) as peer:
-            peer.sendall(bytes(100_000))
-            if read.wait(10):
-                peer.sendall(bytes(100_000))
+            speak(peer)
 
-    thread = threading.Thread(target=send_in_two_steps)
+    thread = threading.Thread(target=serve)
     thread.start()
     link = TlsLink(ours, ssl.create_default_context(cafile=str(authority)), "127.0.0.1")
     set_looks(ours)
     try:
-        assert link.read_into(memoryview(bytearray(200_000)), 200_000) == 100_000
-        read.set()
-        assert link.read_into(memoryview(bytearray(100_000)), 100_000) == 100_000
+        yield link
     finally:
         link.close()
         thread.join(10)
+
+
+def test_a_slow_peer_s_bytes_are_handed_over_before_all_are_there(tmp_path: Path) -> None:
+    read = threading.Event()
+
+    def send_in_two_steps(peer: ssl.SSLSocket) -> None:
+        peer.sendall(bytes(100_000))
+        if read.wait(10):
+            peer.sendall(bytes(100_000))
+
+    with linked(tmp_path, send_in_two_steps) as link:
+        assert link.read_into(memoryview(bytearray(200_000)), 200_000) == 100_000
+        read.set()
+        assert link.read_into(memoryview(bytearray(100_000)), 100_000) == 100_000
 
 
 def test_a_peer_that_says_goodbye_early_ends_the_read_with_what_there_was(
     tmp_path: Path,
 ) -> None:
-    authority, (certificate, key) = make_certificates(tmp_path / "pki")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    ours, theirs = socket.socketpair()
+    def say_goodbye(peer: ssl.SSLSocket) -> None:
+        peer.sendall(bytes(1000))
+        with contextlib.suppress(OSError):
+            peer.unwrap()
 
-    def say_goodbye() -> None:
-        with context.wrap_socket(theirs, server_side=True) as peer:
-            peer.sendall(bytes(1000))
-            with contextlib.suppress(OSError):
-                peer.unwrap()
-
-    thread = threading.Thread(target=say_goodbye)
-    thread.start()
-    link = TlsLink(ours, ssl.create_default_context(cafile=str(authority)), "127.0.0.1")
-    try:
+    with linked(tmp_path, say_goodbye) as link:
         assert link.read_into(memoryview(bytearray(2000)), 2000) == 1000
         assert link.makefile("rb").read(1) == b""
-    finally:
-        link.close()
-        thread.join(10)
