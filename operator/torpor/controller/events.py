@@ -27,8 +27,12 @@ class _News(NamedTuple):
 async def post_events(
     objects: Objects, endpoint: Json, before: EndpointStatus, after: EndpointStatus, who: str
 ) -> None:
-    """Post an Event for each condition among Ready and Awake whose reason changed, and for weights on their way."""
-    for news in (*_of_conditions(before, after), *_of_weights(before, after)):
+    """Post an Event for each condition among Ready and Awake whose reason changed, for money, and for weights."""
+    for news in (
+        *_of_conditions(before, after),
+        *_of_money(before, after),
+        *_of_weights(before, after),
+    ):
         try:
             await objects.create(_event(endpoint, news, who), names.FIELD_MANAGER)
         except TorporError as error:
@@ -50,6 +54,22 @@ def _of_conditions(before: EndpointStatus, after: EndpointStatus) -> Iterator[_N
             message = "weights checked; the endpoint will answer"
         bad = kind is ConditionType.READY and new.status == "False"
         yield _News(new.reason, message, bad)
+
+
+def _of_money(before: EndpointStatus, after: EndpointStatus) -> Iterator[_News]:
+    """Half, most and all of a budget spent, and another month; and who is cheaper, where that turns."""
+    for kind, quiet, loud in (
+        (
+            ConditionType.WITHIN_BUDGET,
+            Reason.WITHIN_BUDGET,
+            {Reason.BUDGET_NEARLY_SPENT, Reason.OVER_BUDGET},
+        ),
+        (ConditionType.CHEAPER_THAN_OFFER, Reason.NOTHING_TO_COMPARE, {Reason.OFFER_CHEAPER}),
+    ):
+        old, new = before.condition(kind.value), after.condition(kind.value)
+        if new is None or (old.reason if old else quiet.value) == new.reason:
+            continue
+        yield _News(new.reason, new.message, new.known_reason in loud)
 
 
 def _of_weights(before: EndpointStatus, after: EndpointStatus) -> Iterator[_News]:
