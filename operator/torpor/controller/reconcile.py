@@ -45,7 +45,7 @@ from torpor.manifests.weights import weights_digest
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
-STATUS_MS = 2_000
+STATUS_MS = 1_000
 """Pause between two status writes that only move figures, for few endpoints; it grows with their number."""
 WRITES_PER_SECOND = 5
 SLOWEST_STATUS_MS = 30_000
