@@ -128,6 +128,7 @@ async def test_tokens_equal_the_engine_s_own_but_for_what_nobody_was_given(
     try:
         engine.wait_healthy()
         world = await make_world()
+        await world.http.close()
         world.http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         world.endpoint(scaling={"inFlightPerReplica": AT_ONCE})
         world.deployment(replicas=1)
@@ -136,7 +137,6 @@ async def test_tokens_equal_the_engine_s_own_but_for_what_nobody_was_given(
         told = Told()
         await ask_all(world, told)
         counted, own = await at_rest(world, engine)
-        await world.http.close()
     finally:
         engine.end()
     print(f"{REQUESTS} requests, {told.left} left: counted {counted}, engine {own}, clients {told}")
