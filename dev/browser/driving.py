@@ -1,4 +1,4 @@
-"""Drive a headless Chromium by its own protocol: open a page, run a line in it, hear what it complains of, look at it."""
+"""Drive a headless Chromium by its own protocol: open a page, run a line in it, hear its complaints, look at it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any, Self
 import aiohttp
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-extensions",
-    "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
+    "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0",
 )  # fmt: skip
 STARTS_WITHIN = 60.0
 ANSWERS_WITHIN = 30.0

@@ -1,4 +1,4 @@
-"""Endpoints that are made up, with statuses as the controller writes them: the figures are computed by its own meter."""
+"""Endpoints that are made up, with statuses as the controller writes them: its own meter computes the figures."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ slept.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torpor.api.status import CostStatus, GpuMs
@@ -46,26 +47,27 @@ def day_of(cost: CostStatus, gpus_per_replica: int, now_ms: int) -> Day:
         gpus_per_replica: How many GPUs one replica takes.
         now_ms: The present instant, epoch ms.
     """
-    readings = _readings(cost)
-    instants = [at for at, _ in readings]
-    first = first_hour(now_ms)
-    hours = list[Hour]()
+    first, hours = first_hour(now_ms), list[Hour]()
+    read_at = _reader(cost)
     for at in range(first, first + DAY_HOURS * HOUR_MS, HOUR_MS):
-        before = readings[bisect_right(instants, at) - 1][1] if at >= instants[0] else GpuMs()
-        held = _less(readings[max(0, bisect_right(instants, at + HOUR_MS) - 1)][1], before)
+        held = _less(read_at(at + HOUR_MS), read_at(at))
         if held.total:
             hours.append(Hour(at, held))
     return Day(_most_gpus(cost, gpus_per_replica, hours), tuple(hours))
 
 
-def _readings(cost: CostStatus) -> list[tuple[int, GpuMs]]:
-    """The marks, and the totals as of now, ascending."""
+def _reader(cost: CostStatus) -> Callable[[int], GpuMs]:
+    """Return the totals at an instant: the latest reading before it. Without a mark nobody knows when anything was."""
     as_of = epoch_ms(cost.as_of) or 0
     marks = sorted(
         ((mark.at_ms, mark.gpu_ms) for mark in cost.hours if mark.at_ms < as_of),
         key=lambda reading: reading[0],
     )
-    return [*marks, (as_of, cost.gpu_ms)]
+    readings = [(0, GpuMs()), *marks]
+    if marks:
+        readings.append((as_of, cost.gpu_ms))
+    instants = [at for at, _ in readings]
+    return lambda at: readings[bisect_right(instants, at) - 1][1]
 
 
 def _less(later: GpuMs, before: GpuMs) -> GpuMs:

@@ -124,23 +124,21 @@ function tickTotals(nowMs) {
     place.dataset.names = names;
     place.replaceChildren(...found.map(([currency]) => totalCard(currency)));
   }
-  found.forEach(([, sum], at) => {
+  found.forEach(([currency, sum], at) => {
     const { figures, bar } = place.children[at];
-    for (const name of ["rate", "spent", "saved"]) money(figures[name], sum[name]);
-    figures.saved.classList.toggle("negative", sum.saved < 0);
+    for (const name of ["rate", "spent", "saved"]) money(figures[name], sum[name], currency);
     split(bar, sum.spent, sum.saved);
   });
 }
 
 function totalCard(currency) {
-  const labels = { rate: "burning per hour", spent: "spent", saved: "saved by sleeping" };
+  const labels = { rate: `${currency} per hour`, spent: "spent", saved: "saved" };
   const list = element("dl", "");
   const card = element("article", "total", list);
   card.figures = {};
   for (const [name, label] of Object.entries(labels)) {
     card.figures[name] = element("span", "amount");
-    const value = element("dd", name, card.figures[name], " ", element("abbr", "unit", currency));
-    list.append(element("div", "", element("dt", "", label), value));
+    list.append(element("div", "", element("dt", "", label), element("dd", name, card.figures[name])));
   }
   card.bar = splitBar();
   card.append(card.bar);
@@ -174,6 +172,7 @@ function begin() {
     const head = element("th", id, button);
     head.scope = "col";
     head.dataset.id = id;
+    if (id === "day") head.append(element("span", "second now", "now"));
     head.setAttribute("role", "columnheader");
     byId("heads").append(head);
     byId("sort").append(new Option(label, id));

@@ -4,7 +4,7 @@ const HOUR = 3600000;
 const HOURS = 24;
 const PHASES = ["busy", "idle", "starting", "terminating"];
 const CALLED = { busy: "busy", idle: "idle", starting: "starting", terminating: "ending" };
-const COLUMN = 8;
+const COLUMN = 7;
 const HEIGHT = 32;
 
 function svg(tag, attributes, ...children) {

@@ -20,21 +20,33 @@ function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-// money("4.218267") fills a node with 4.2183, the last two digits dimmed, so that a column stays calm while it counts.
-function money(node, amount) {
-  if (amount === null) {
-    node.classList.add("unknown");
-    put(node, UNKNOWN);
-    return;
+// money(node, 4.218267, "USD") fills it with $4.2183, the last two digits dimmed: a column stays calm while it counts.
+function money(node, amount, currency) {
+  const tiny = amount !== null && amount !== 0 && Math.abs(amount) < 0.0001;
+  const text = amount === null ? UNKNOWN : DIGITS.format(tiny ? 0.0001 : Math.abs(amount));
+  const sign = (tiny ? "<" : "") + (amount < 0 ? "−" : "");
+  const shown = [sign, currency, text].join(" ");
+  if (node.dataset.shown === shown) return;
+  node.dataset.shown = shown;
+  node.classList.toggle("unknown", amount === null);
+  node.classList.toggle("zero", amount === 0);
+  node.classList.toggle("negative", amount < 0);
+  if (amount === null) node.replaceChildren(text);
+  else node.replaceChildren(sign, unit(currency), text.slice(0, -2), element("small", "", text.slice(-2)));
+}
+
+// A currency's sign where no other has the same (CA$, not $, for CAD), else its code.
+function unit(currency) {
+  let sign = currency ?? "";
+  try {
+    const parts = new Intl.NumberFormat("en", { style: "currency", currency }).formatToParts(0);
+    sign = parts.find(({ type }) => type === "currency").value;
+  } catch {
+    // No code of three letters: it is shown as it came.
   }
-  node.classList.remove("unknown");
-  const tiny = amount !== 0 && Math.abs(amount) < 0.0001;
-  const text = tiny ? (amount < 0 ? "-0.0001" : "0.0001") : DIGITS.format(amount);
-  const whole = (tiny ? "<" : "") + text.slice(0, -2).replace("-", "−");
-  const rest = text.slice(-2);
-  if (node.dataset.shown === whole + rest) return;
-  node.dataset.shown = whole + rest;
-  node.replaceChildren(whole, element("small", "", rest));
+  const made = element("abbr", "unit", sign.length > 1 ? `${sign} ` : sign);
+  made.title = currency ?? "";
+  return made;
 }
 
 // number("4.2") is 4.2, and null for what is absent: an unknown cost is never 0.

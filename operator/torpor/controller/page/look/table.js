@@ -3,7 +3,6 @@
 // What a column is called, what it is sorted by, and whether the largest comes first.
 const COLUMNS = [
   { id: "name", label: "Endpoint", by: (row) => `${row.namespace}/${row.name}` },
-  { id: "model", label: "Model", by: (row) => row.model },
   { id: "state", label: "State", by: (row) => row.state },
   { id: "replicas", label: "Replicas", by: (row) => number((row.replicas ?? "").split("/")[0]), down: true },
   { id: "gpu", label: "GPU", by: (row) => row.gpu ?? "" },
@@ -40,7 +39,6 @@ function newLine() {
   line.dot = element("i", "dot");
   line.bar = splitBar();
   line.spentText = element("span", "amount");
-  line.savedText = element("span", "amount");
   line.deadline = element("span", "second");
   line.active = element("span", "");
   return line;
@@ -48,8 +46,9 @@ function newLine() {
 
 function fill(line, row, firstMs) {
   line.row = row;
-  line.name.replaceChildren(element("span", "space", said(row.namespace), "/"), said(row.name));
-  line.model.replaceChildren(said(row.model));
+  const model = element("span", "second model", said(row.model));
+  model.title = "what clients send as model";
+  line.name.replaceChildren(element("span", "space", said(row.namespace), "/"), said(row.name), model);
   line.dot.className = `dot ${stateClass(row)}`;
   const reason = row.ready === "False" && row.readyReason && row.readyReason !== row.state ? ` · ${row.readyReason}` : "";
   const why = element("span", "second why", said(row.why ?? ""));
@@ -64,11 +63,9 @@ function fill(line, row, firstMs) {
 
 function fillMoney(line, row) {
   const asOf = row.asOfMs === undefined ? "" : `as of ${clockTime(row.asOfMs)}`;
-  const rate = amountIn(line.rate, number(row.perHour), row);
-  rate.classList.toggle("zero", number(row.perHour) === 0);
-  money(line.spentText, number(row.spent));
-  line.spent.replaceChildren(line.spentText, ...unit(row, row.spent));
-  amountIn(line.saved, number(row.saved), row).classList.toggle("negative", number(row.saved) < 0);
+  amountIn(line.rate, number(row.perHour), row);
+  line.spent.replaceChildren(line.spentText);
+  amountIn(line.saved, number(row.saved), row);
   line.saved.append(line.bar);
   line.saved.title = asOf;
   if (row.perMillionTokens === undefined && row.spent !== undefined) line.tokens.replaceChildren("–");
@@ -78,13 +75,8 @@ function fillMoney(line, row) {
 function amountIn(cell, amount, row) {
   const text = element("span", "amount");
   if (row.asOfMs === undefined) text.append("–");
-  else money(text, amount);
-  cell.replaceChildren(text, ...(row.asOfMs === undefined ? [] : unit(row, amount)));
-  return text;
-}
-
-function unit(row, amount) {
-  return amount === null || amount === undefined ? [] : [" ", element("abbr", "unit", row.currency ?? "")];
+  else money(text, amount, row.currency);
+  cell.replaceChildren(text);
 }
 
 // What moves by itself: money while GPUs are held, and how long ago something was.
@@ -92,7 +84,7 @@ function tick(line, nowMs) {
   const { row } = line;
   const spent = spentBy(row, nowMs);
   if (row.asOfMs === undefined) put(line.spentText, "–");
-  else money(line.spentText, spent);
+  else money(line.spentText, spent, row.currency);
   split(line.bar, spent, number(row.saved));
   line.tr.classList.toggle("spending", number(row.perSecond) > 0);
   put(line.active, row.lastActivityMs === undefined ? "–" : ago(nowMs - row.lastActivityMs));
