@@ -53,6 +53,8 @@ class Tab:
         went = await self.send("Page.navigate", url=url)
         if "errorText" in went:
             raise PageError(f"{url}: {went['errorText']}")
+        there = f"location.href.startsWith({json.dumps(url)})"
+        await self.until(f"{there} && document.readyState === 'complete'")
 
     async def run(self, line: str) -> Any:
         """Return what an expression gives on the page; a promise is awaited."""

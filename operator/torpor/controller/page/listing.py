@@ -36,7 +36,6 @@ class _Kept:
     """The line of one endpoint, written out, and what it was made of."""
 
     obj: Json
-    first_ms: int
     text: str
 
 
@@ -65,19 +64,18 @@ class Listing:
 
     def answer(self, now_ms: int) -> Answer:
         """Return what is to be told at an instant."""
-        first_ms = first_hour(now_ms)
         head = json.dumps(
             {
                 "role": self._role,
                 "leader": self._holder() if self._role == "standby" else "",
                 "namespace": self._namespace,
-                "firstHourMs": first_ms,
+                "firstHourMs": first_hour(now_ms),
             }
         )
         fresh = head == self._head and 0 <= now_ms - self._made_ms < FRESH_MS
         if self._last is not None and fresh:
             return self._last
-        body = f'{head[:-1]}, "endpoints": [{", ".join(self._rows(first_ms, now_ms))}]}}'.encode()
+        body = f'{head[:-1]}, "endpoints": [{", ".join(self._rows(now_ms))}]}}'.encode()
         self._head, self._made_ms = head, now_ms
         if self._last is None or self._last.body != body:
             tag = hashlib.sha256(body).hexdigest()[:32]
@@ -91,15 +89,15 @@ class Listing:
         listed = self._seen is not None and self._state.listed.is_set()
         return "leader" if listed else "listing"
 
-    def _rows(self, first_ms: int, now_ms: int) -> list[str]:
-        """An object that is still the same one, in the same hour, has the same line."""
+    def _rows(self, now_ms: int) -> list[str]:
+        """An object that is still the same one has the same line; of its hours, the page leaves out what grew old."""
         found = dict[Key, _Kept]()
         endpoints = self._seen.endpoints if self._seen is not None and self.leads else {}
         for key, obj in endpoints.items():
             kept = self._kept.get(key)
-            if kept is None or kept.obj is not obj or kept.first_ms != first_ms:
+            if kept is None or kept.obj is not obj:
                 text = json.dumps(row_of(*key, obj, now_ms).to_dict(), separators=(",", ":"))
-                kept = _Kept(obj, first_ms, text)
+                kept = _Kept(obj, text)
             found[key] = kept
         self._kept = found
         return [found[key].text for key in sorted(found)]

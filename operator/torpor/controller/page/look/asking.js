@@ -3,12 +3,12 @@
 const EVERY = 2000;
 const SLOWEST = 30000;
 const GIVE_UP = 10000;
-const told = { tag: "", reached: 0, since: 0, pause: EVERY, offset: 0, timer: 0, standby: 0, asking: false };
+const told = { tag: "", reached: 0, since: 0, stopped: 0, pause: EVERY, offset: 0, timer: 0, standby: 0, asking: false };
 const byId = (id) => document.getElementById(id);
 
 // The present instant by the cluster's clock. It stands still while the controller is not reached: nobody knows then.
 function clusterNow() {
-  return (told.since ? told.reached : Date.now()) + told.offset;
+  return (told.since ? told.stopped : Date.now()) + told.offset;
 }
 
 async function ask() {
@@ -49,11 +49,12 @@ function reached({ headers, body }) {
 }
 
 function missed() {
-  if (!told.since) told.since = told.reached || Date.now();
+  if (!told.since) Object.assign(told, { since: told.reached || Date.now(), stopped: Date.now() });
   told.pause = Math.min(SLOWEST, told.pause * 2);
   document.body.classList.add("lost");
   put(byId("contact"), `not reached since ${clockTime(told.since)}`);
   byId("contact").className = "gone";
+  everySecond();
 }
 
 // A Service leads to any of the controllers, so one that stands by is asked again at once a few times before it counts.
@@ -147,7 +148,7 @@ function totalCard(currency) {
 
 function everySecond() {
   const now = clusterNow();
-  for (const line of lines.values()) tick(line, now);
+  for (const line of order.drawn) tick(line, now);
   tickTotals(now);
 }
 
@@ -179,6 +180,10 @@ function begin() {
   }
   byId("heads").firstChild.setAttribute("aria-sort", "ascending");
   byId("filter").addEventListener("input", arrange);
+  byId("more").addEventListener("click", () => {
+    order.most = Infinity;
+    arrange();
+  });
   byId("sort").addEventListener("change", (event) => sortBy(event.target.value));
   document.addEventListener("visibilitychange", () => document.hidden || ask());
   setInterval(everySecond, 1000);

@@ -14,10 +14,15 @@ function svg(tag, attributes, ...children) {
   return made;
 }
 
+// An endpoint that sleeps is told as it was read last, which may have been many hours ago.
+function recent(row, firstMs) {
+  return (row.hours ?? []).filter((hour) => hour.atMs >= firstMs);
+}
+
 // One path per phase, whatever the number of hours: a thousand endpoints must stay light.
 function dayBars(row, firstMs) {
   const paths = Object.fromEntries(PHASES.map((phase) => [phase, ""]));
-  for (const hour of row.hours ?? []) {
+  for (const hour of recent(row, firstMs)) {
     const left = ((hour.atMs - firstMs) / HOUR) * COLUMN;
     let bottom = HEIGHT;
     for (const phase of PHASES) {
@@ -45,7 +50,7 @@ function dayBars(row, firstMs) {
 
 // The same in words: "In the last 24 hours: busy 1 h 12 min, idle 20 min of GPU time; asleep in 20 of 24 hours."
 function dayWords(row, firstMs) {
-  const hours = row.hours ?? [];
+  const hours = recent(row, firstMs);
   const sums = PHASES.map((phase) => [phase, hours.reduce((sum, hour) => sum + hour[phase], 0)]);
   const told = sums.filter(([, sum]) => sum > 0).map(([phase, sum]) => `${CALLED[phase]} ${lasted(sum / 1000)}`);
   const born = row.sinceMs === undefined ? 0 : Math.max(0, Math.floor((row.sinceMs - firstMs) / HOUR));

@@ -16,7 +16,7 @@ const COLUMNS = [
 const AWAKE = new Set(["Serving", "KeepingWarm"]);
 const MOVING = new Set(["WarmingUp", "Pending", "Draining", "CheckingWeights"]);
 const lines = new Map();
-const order = { id: "name", down: false };
+const order = { id: "name", down: false, most: 200, drawn: [] };
 
 function stateClass(row) {
   if (row.ready === "False" || row.state === "Failed" || row.state === "Suspended") return "bad";
@@ -24,9 +24,9 @@ function stateClass(row) {
   return MOVING.has(row.state) ? "moving" : "asleep-state";
 }
 
-// A line with its cells; what moves by itself is kept at hand.
-function newLine() {
-  const line = { text: "", tr: element("tr", "") };
+// The cells of a line; what moves by itself is kept at hand.
+function newCells() {
+  const line = { tr: element("tr", "") };
   line.tr.setAttribute("role", "row");
   for (const { id, label } of COLUMNS) {
     const cell = element(id === "name" ? "th" : "td", id);
@@ -45,10 +45,10 @@ function newLine() {
 }
 
 function fill(line, row, firstMs) {
-  line.row = row;
   const model = element("span", "second model", said(row.model));
   model.title = "what clients send as model";
-  line.name.replaceChildren(element("span", "space", said(row.namespace), "/"), said(row.name), model);
+  const key = element("span", "key", element("span", "space", said(row.namespace), "/"), said(row.name));
+  line.name.replaceChildren(key, model);
   line.dot.className = `dot ${stateClass(row)}`;
   const reason = row.ready === "False" && row.readyReason && row.readyReason !== row.state ? ` · ${row.readyReason}` : "";
   const why = element("span", "second why", said(row.why ?? ""));
@@ -104,18 +104,22 @@ function takeRows(rows, firstMs) {
   const here = new Set();
   for (const row of rows) {
     const key = `${row.namespace}/${row.name}`;
-    const text = firstMs + JSON.stringify(row);
     here.add(key);
-    if (!lines.has(key)) lines.set(key, newLine());
-    const line = lines.get(key);
-    if (line.text !== text) fill(line, row, firstMs);
-    line.text = text;
+    if (!lines.has(key)) lines.set(key, { shown: "" });
+    Object.assign(lines.get(key), { row, firstMs });
   }
-  for (const [key, line] of lines) {
-    if (here.has(key)) continue;
-    line.tr.remove();
-    lines.delete(key);
-  }
+  for (const key of lines.keys()) if (!here.has(key)) lines.delete(key);
+}
+
+// Make the line of an endpoint, or change it, if it does not show what was told last.
+function draw(line) {
+  const text = line.firstMs + JSON.stringify(line.row);
+  if (line.shown === text) return line.tr;
+  if (!line.tr) Object.assign(line, newCells());
+  fill(line, line.row, line.firstMs);
+  tick(line, clusterNow());
+  line.shown = text;
+  return line.tr;
 }
 
 // Unknown figures come last, whichever way it is sorted.
@@ -133,14 +137,20 @@ function matches(row, words) {
   return words.every((word) => text.includes(word));
 }
 
-// Put the lines that match into order, and touch the document only if that is another one than before.
+// Put the lines that match into order, and touch the document only if that is another one than before. Only the first
+// are drawn until somebody asks for all: a browser lays a table out anew whenever a figure in it grows.
 function arrange() {
   const words = document.getElementById("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const shown = [...lines.values()].filter((line) => matches(line.row, words)).sort(compare);
+  const matching = [...lines.values()].filter((line) => matches(line.row, words)).sort(compare);
   const body = document.getElementById("rows");
-  const wanted = shown.map((line) => line.tr);
+  order.drawn = matching.slice(0, order.most);
+  const wanted = order.drawn.map(draw);
   const same = wanted.length === body.children.length && wanted.every((tr, at) => body.children[at] === tr);
   if (!same) body.replaceChildren(...wanted);
-  document.getElementById("none").hidden = shown.length > 0 || lines.size === 0;
-  put(document.getElementById("shown"), words.length ? `${shown.length} of ${lines.size} shown` : "");
+  document.getElementById("none").hidden = matching.length > 0 || lines.size === 0;
+  const more = document.getElementById("more");
+  more.hidden = wanted.length === matching.length;
+  put(more, `Show all ${matching.length}`);
+  const some = wanted.length < lines.size;
+  put(document.getElementById("shown"), some ? `${wanted.length} of ${lines.size} shown` : "");
 }
