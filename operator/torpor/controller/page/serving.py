@@ -10,10 +10,10 @@ from __future__ import annotations
 import gzip
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from torpor import clock
 from torpor.controller.page.listing import Listing
@@ -30,7 +30,6 @@ ALWAYS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def serve(host: str, port: int, listing: Listing) -> web.AppRunner:
@@ -55,7 +54,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _guard(own_names_only: bool) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def _guard(own_names_only: bool) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if own_names_only and _name_in(request.headers.get("Host", "")) not in OWN_NAMES:
