@@ -243,6 +243,8 @@ async def test_nothing_sticks_out_at_any_width(
         " cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.className + ': ' + cell.innerText)"
     )
     assert cut == []
+    right = "Math.max(...[...document.querySelectorAll('header *, main *')].map((e) => e.getBoundingClientRect().right))"
+    assert await tab.run(right) <= width - 16  # nothing reaches into the margin
 
 
 async def test_a_thousand_endpoints_stay_usable(page: Shown, tab: Tab) -> None:
