@@ -6,6 +6,7 @@ import asyncio
 import base64
 import itertools
 import json
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,13 +15,15 @@ from typing import Any, Self
 
 import aiohttp
 
+from dev.cluster.commands import wait_until
+
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-default-apps",
     "--disable-extensions", "--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0",
 )  # fmt: skip
 STARTS_WITHIN = 60.0
-ANSWERS_WITHIN = 30.0
+ANSWERS_WITHIN = 60.0
 
 
 class PageError(Exception):
@@ -65,7 +68,7 @@ class Tab:
             raise PageError(f"{line}: {done['exceptionDetails']}")
         return done["result"].get("value")
 
-    async def until(self, line: str, seconds: float = 15.0) -> None:
+    async def until(self, line: str, seconds: float = 30.0) -> None:
         """Wait until an expression is true on the page."""
         async with asyncio.timeout(seconds):
             while not await self.run(line):
@@ -115,53 +118,51 @@ class Tab:
 
 
 class Browser:
-    """A browser with an empty profile that dies with the block it is used in."""
+    """A browser with an empty profile that dies with the block it is used in; its tabs belong to any event loop."""
 
     def __init__(self, program: Path) -> None:
         """Use *program*, a Chromium."""
         self._program = program
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         """Start it and wait until it can be spoken to."""
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        words = [*FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
-        quiet = asyncio.subprocess.DEVNULL
-        self._process = await asyncio.create_subprocess_exec(
-            self._program, *words, stdin=quiet, stdout=quiet, stderr=quiet
-        )
-        self._session = aiohttp.ClientSession()
+        words = [str(self._program), *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(words, stdin=quiet, stdout=quiet, stderr=quiet)
         try:
-            self._port = await asyncio.wait_for(self._told_port(), STARTS_WITHIN)
+            wait_until("Chromium starts", self._is_there, timeout=STARTS_WITHIN, every=0.05)
         except BaseException:
-            await self.__aexit__()
+            self.__exit__()
             raise
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         """End it and remove its profile."""
-        await self._session.close()
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.wait()
+        self._process.kill()
+        self._process.wait()
         self._profile.cleanup()
 
     @asynccontextmanager
     async def tab(self) -> AsyncIterator[Tab]:
-        """Open an empty page."""
-        url = f"http://127.0.0.1:{self._port}/json/new?about:blank"
-        async with self._session.put(url) as answer:
-            address = (await answer.json())["webSocketDebuggerUrl"]
-        tab = Tab(await self._session.ws_connect(address, max_msg_size=0))
-        try:
-            yield tab
-        finally:
-            await tab.close()
+        """Open an empty page; it is closed at the end of the block."""
+        port = self._note.read_text().split()[0]
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+            async with session.put("/json/new?about:blank") as answer:
+                made = await answer.json()
+            tab = Tab(await session.ws_connect(made["webSocketDebuggerUrl"], max_msg_size=0))
+            try:
+                yield tab
+            finally:
+                await tab.close()
+                await session.get(f"/json/close/{made['id']}")
 
-    async def _told_port(self) -> int:
-        """The browser writes the port that it took into its profile."""
-        note = Path(self._profile.name) / "DevToolsActivePort"
-        while not (note.exists() and note.read_text().strip()):
-            if self._process.returncode is not None:
-                raise PageError(f"{self._program} ended with status {self._process.returncode}")
-            await asyncio.sleep(0.05)
-        return int(note.read_text().split()[0])
+    @property
+    def _note(self) -> Path:
+        """Where the browser writes the port that it took."""
+        return Path(self._profile.name) / "DevToolsActivePort"
+
+    def _is_there(self) -> bool:
+        if self._process.poll() is not None:
+            raise PageError(f"{self._program} ended with status {self._process.returncode}")
+        return self._note.exists() and bool(self._note.read_text().strip())

@@ -20,13 +20,9 @@ PICTURE = Path(__file__).resolve().parents[2] / "docs" / "page.png"
 READY = "document.querySelectorAll('#rows tr').length > 0"
 
 
-async def take(path: Path, width: int, height: int, scheme: str) -> None:
+async def take(browser: Browser, path: Path, width: int, height: int, scheme: str) -> None:
     """Write a picture of the page."""
-    async with (
-        shown() as page,
-        Browser(await asyncio.to_thread(ensure_chromium)) as browser,
-        browser.tab() as tab,
-    ):
+    async with shown() as page, browser.tab() as tab:
         page.lead()
         page.seen.endpoints.update(by_key(STORIES, clock.now_ms()))
         await tab.show_as(width, height, scheme)
@@ -60,7 +56,8 @@ def main() -> int:
         if given.serve is not None:
             asyncio.run(stay(given.serve))
         else:
-            asyncio.run(take(given.output, given.width, given.height, given.scheme))
+            with Browser(ensure_chromium()) as browser:
+                asyncio.run(take(browser, given.output, given.width, given.height, given.scheme))
     return 0
 
 

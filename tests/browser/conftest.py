@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -14,14 +13,16 @@ from dev.page.showing import Shown, shown
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Path:
-    """Where it is. On a machine that cannot have it, its tests are skipped; in .ci/run that is a failure."""
+def chromium() -> Iterator[Browser]:
+    """One for all tests. On a machine that cannot have it they are skipped; in .ci/run that is a failure."""
     try:
-        return ensure_chromium()
+        program = ensure_chromium()
     except HarnessError as missing:
         if os.environ.get("TORPOR_CI"):
             raise
         pytest.skip(f"the page is not looked at with a real browser here: {missing}")
+    with Browser(program) as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -31,6 +32,6 @@ async def page() -> AsyncIterator[Shown]:
 
 
 @pytest.fixture
-async def tab(chromium: Path) -> AsyncIterator[Tab]:
-    async with Browser(chromium) as browser, browser.tab() as opened:
+async def tab(chromium: Browser) -> AsyncIterator[Tab]:
+    async with chromium.tab() as opened:
         yield opened

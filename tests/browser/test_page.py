@@ -213,6 +213,20 @@ async def test_a_standby_says_so_and_where_the_leader_is(page: Shown, tab: Tab) 
     assert await tab.run("document.getElementById('notice').hidden")
 
 
+async def test_a_standby_that_a_service_leads_to_in_between_does_not_empty_the_table(
+    page: Shown, tab: Tab
+) -> None:
+    lead(page)
+    await look(tab, page)
+    page.state.leads = False
+    await tab.until(
+        f"told.standby > 0 && told.standby < 5 && !byId('all').hidden && {ROWS} === {len(STORIES)}"
+    )
+    await tab.until("!byId('notice').hidden")  # after five in a row it is believed
+    page.state.leads = True
+    await tab.until("byId('notice').hidden && !byId('all').hidden")
+
+
 async def test_a_controller_that_is_gone_is_said_and_money_stands_still(tab: Tab) -> None:
     async with shown() as page:
         lead(page)
@@ -243,7 +257,10 @@ async def test_nothing_sticks_out_at_any_width(
         " cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.className + ': ' + cell.innerText)"
     )
     assert cut == []
-    right = "Math.max(...[...document.querySelectorAll('header *, main *')].map((e) => e.getBoundingClientRect().right))"
+    boxes = (
+        "[...document.querySelectorAll('header *, main *')].map((e) => e.getBoundingClientRect())"
+    )
+    right = f"Math.max(...{boxes}.map((box) => box.right))"
     assert await tab.run(right) <= width - 16  # nothing reaches into the margin
 
 

@@ -37,6 +37,13 @@ def test_an_exposed_page_has_a_service_that_leads_to_its_port(helm: Helm) -> Non
     assert service["selector"].items() <= labels.items()
 
 
+def test_values_of_a_release_that_had_no_page_are_reused_as_they_are(helm: Helm) -> None:
+    """`helm upgrade --reuse-values` brings the old chart's defaults, in which these keys are missing."""
+    values = ("controller.page=null", "networkPolicy.pageFrom=null", "networkPolicy.enabled=true")
+    environment = helm.render(*values).variables("controller")
+    assert environment["TORPOR_CONTROLLER_PAGE_HOST"] == "127.0.0.1"
+
+
 def test_a_policy_lets_only_those_look_who_are_named(helm: Helm) -> None:
     on = ("controller.page.expose=true", "networkPolicy.enabled=true")
     nobody = helm.render(*on).one("NetworkPolicy", "torpor-controller")["spec"]
