@@ -162,6 +162,8 @@ async def test_nothing_can_be_written(asked: Asked, method: str) -> None:
         ("localhost.evil.example", 421),
         ("10.0.0.7:8082", 421),
         ("[::1", 421),
+        ("user@localhost", 421),
+        ("localhost.", 421),
         ("<b>x</b>", 421),
     ],
 )

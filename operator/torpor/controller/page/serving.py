@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import ipaddress
 import logging
-from urllib.parse import urlsplit
+import re
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -21,11 +21,10 @@ from torpor.controller.page.sheet import make_sheet
 
 log = logging.getLogger(__name__)
 
-OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+OWN_NAME = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 """What a browser calls a port that was forwarded to this machine."""
 ALWAYS = {
     "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -57,8 +56,9 @@ def is_loopback(host: str) -> bool:
 def _guard(own_names_only: bool) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if own_names_only and _name_in(request.headers.get("Host", "")) not in OWN_NAMES:
-            said = ascii(request.headers.get("Host", ""))[:100]
+        host = request.headers.get("Host", "")
+        if own_names_only and not OWN_NAME.fullmatch(host):
+            said = ascii(host)[:100]
             answer: web.StreamResponse = web.Response(
                 status=421,
                 text=f"this page answers to localhost, 127.0.0.1 and [::1], not to {said}\n",
@@ -75,14 +75,6 @@ def _guard(own_names_only: bool) -> Middleware:
         return answer
 
     return guard
-
-
-def _name_in(host: str) -> str:
-    """The name in a Host header, without its port; empty for what is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
 
 
 def _page() -> Handler:

@@ -80,14 +80,19 @@ function take(answer, tag) {
 function showNotice(answer) {
   const notice = byId("notice");
   notice.hidden = answer === null;
-  if (answer === null) return;
-  if (answer.role === "listing") {
-    notice.replaceChildren(element("h2", "", "Just a moment"), element("p", "", "This controller leads since a moment and is listing the cluster."));
-    return;
+  if (answer !== null) notice.replaceChildren(...noticeOf(answer));
+}
+
+function noticeOf({ role, leader, namespace }) {
+  if (role === "listing") {
+    const text = "This controller has just begun to lead and is listing the cluster.";
+    return [element("h2", "", "Just a moment"), element("p", "", text)];
   }
-  const leader = answer.leader ? element("p", "", "The one that leads is ", element("code", "", answer.leader), ". Only it knows the endpoints:") : element("p", "", "No controller leads at the moment; one will within seconds.");
-  const command = `kubectl --namespace ${answer.namespace} port-forward pod/${answer.leader} ${location.port || 8082}:8082`;
-  notice.replaceChildren(element("h2", "", "This controller stands by"), leader, ...(answer.leader ? [element("pre", "", element("code", "", command))] : []));
+  const title = element("h2", "", "This controller stands by");
+  if (!leader) return [title, element("p", "", "No controller leads at the moment; one will within seconds.")];
+  const who = element("p", "", "The one that leads is ", element("code", "", leader), ". Only it knows the endpoints:");
+  const command = `kubectl --namespace ${namespace} port-forward pod/${leader} ${location.port || 8082}:8082`;
+  return [title, who, element("pre", "", element("code", "", command))];
 }
 
 // Sums per currency, since money of two currencies is never added; what has no known price is counted, not guessed.

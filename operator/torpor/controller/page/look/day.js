@@ -56,7 +56,8 @@ function dayWords(row, firstMs) {
   const born = row.sinceMs === undefined ? 0 : Math.max(0, Math.floor((row.sinceMs - firstMs) / HOUR));
   const lived = Math.max(1, HOURS - born);
   if (!told.length) return "Asleep in the last 24 hours: no GPU was held.";
-  return `In the last 24 hours: ${told.join(", ")} of GPU time; no GPU held in ${lived - hours.length} of ${counted(lived, "hour", "hours")}.`;
+  const asleep = `no GPU held in ${lived - hours.length} of ${counted(lived, "hour", "hours")}`;
+  return `In the last 24 hours: ${told.join(", ")} of GPU time; ${asleep}.`;
 }
 
 // What the column is sorted by.
