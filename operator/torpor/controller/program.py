@@ -29,6 +29,8 @@ from torpor.controller.garbage import Home, NodeLabels
 from torpor.controller.handlers import Ears
 from torpor.controller.health import State
 from torpor.controller.measures import ControllerMetrics
+from torpor.controller.page import serving
+from torpor.controller.page.listing import Listing
 from torpor.controller.progress import ProgressPoller
 from torpor.controller.reconcile import Reconciler, Tools
 from torpor.controller.seen import Seen
@@ -75,14 +77,19 @@ async def run(settings: ControllerSettings) -> int:
     lease = Lease(api, settings.namespace, settings.lease_name, settings.pod_name)
     state = State()
     metrics = ControllerMetrics(CollectorRegistry())
-    page = await health.serve(settings.host, settings.port, metrics.registry, state)
+    listing = Listing(state, settings.namespace, lambda: lease.holder)
+    ports = [
+        await health.serve(settings.host, settings.port, metrics.registry, state),
+        await serving.serve(settings.page_host, settings.page_port, listing),
+    ]
     try:
         if not await _unless(stop, lease.acquire()):
             return 0
         state.leads = True
-        return await _act(settings, api, lease, metrics, state, stop)
+        return await _act(settings, api, lease, metrics, state, listing, stop)
     finally:
-        await page.cleanup()
+        for port in ports:
+            await port.cleanup()
         await api.close()
 
 
@@ -92,6 +99,7 @@ async def _act(
     lease: Lease,
     metrics: ControllerMetrics,
     state: State,
+    listing: Listing,
     stop: asyncio.Event,
 ) -> int:
     """Listen and work until stopped (0) or until the Lease is lost (1)."""
@@ -112,6 +120,7 @@ async def _act(
     )
     reconciler = Reconciler(tools)
     metrics.watch(seen)
+    listing.show(seen)
     ears = Ears(seen, workers, api)
     home = Home(settings.namespace, settings.lease_name)
     labels = NodeLabels(seen, objects, installation, home)
