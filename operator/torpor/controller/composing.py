@@ -103,7 +103,7 @@ def compose_status(
     living = tuple(pod for pod in picture.pods if pod.gone_ms is None)
     tokens = tokens_counted(before.tokens, picture.demand)
     since = before.cost.since or endpoint.metadata.creation_timestamp or now
-    meter, windows = _metered(endpoint, picture, pods, tokens, since)
+    meter, windows = _metered(endpoint, picture, pods, tokens, since, now)
     outcome = Outcome(
         decision=decision,
         placement=picture.placement,
@@ -182,6 +182,7 @@ def _metered(
     pods: tuple[PodSeen, ...],
     tokens: TokensStatus,
     since: datetime,
+    now: datetime,
 ) -> tuple[Meter, Windows]:
     """Bring the meter and its windows up to date."""
     before, chosen, now_ms = endpoint.status, picture.placement.gpu_class, picture.now_ms
@@ -192,7 +193,8 @@ def _metered(
         windows_of(before.cost),
         lambda at_ms: read_meter(unbooked, demand, tokens, at_ms),
         epoch_ms(since) or 0,
-        now_ms,
+        epoch_ms(now) or now_ms,  # as `asOf` says it: an edge in between is read now or never
+        epoch_ms(before.cost.as_of),
     )
     meter = booked(unbooked, pods, demand, now_ms)
     if chosen is None:
