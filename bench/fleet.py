@@ -178,25 +178,36 @@ def measure(given: argparse.Namespace) -> int:
         api.apply(f"{CLASSES}/bench-fleet", gpu_class)
         try:
             with haunting(api, stage.namespace, GHOST, LABELS, given.endpoints, LEFT):
-                with step(f"{given.endpoints} endpoints"):
-                    fill(stage, api, given.endpoints)
-                with step(f"wake {awake}"):
-                    wake(stage, api, awake)
-                time.sleep(given.settle)
-                with step(f"look on for {given.seconds:.0f} s"):
-                    found = watch(stage, api, given.seconds)
-                with step("put all to rest"):
-                    api.delete(ENDPOINTS.format(stage.namespace))
-                    rest(stage, api)
+                try:
+                    found = look_on(stage, api, given)
+                finally:
+                    with step("put all to rest"):
+                        api.delete(ENDPOINTS.format(stage.namespace))
+                        rest(stage, api)
         finally:
             api.delete(f"{CLASSES}/bench-fleet")
     return report("fleet", figures_of(found, given.endpoints, awake), check=given.check)
 
 
+def look_on(stage: Stage, api: ApiServer, given: argparse.Namespace) -> Watched:
+    """Fill, wake a tenth, let it settle, look on."""
+    with step(f"{given.endpoints} endpoints"):
+        fill(stage, api, given.endpoints)
+    with step(f"wake {given.endpoints // 10}"):
+        wake(stage, api, given.endpoints // 10)
+    time.sleep(given.settle)
+    with step(f"look on for {given.seconds:.0f} s"):
+        return watch(stage, api, given.seconds)
+
+
 def rest(stage: Stage, api: ApiServer) -> None:
-    """Wait until the node that is not there has let its pods go: nobody else could."""
-    path = f"/api/v1/namespaces/{stage.namespace}/pods"
-    until("all pods gone", lambda: None if api.items(path) else True, timeout=300, every=2.0)
+    """Wait until all endpoints are gone, and the node that is not there has let its pods go: nobody else could."""
+    paths = (ENDPOINTS.format(stage.namespace), f"/api/v1/namespaces/{stage.namespace}/pods")
+
+    def gone() -> bool | None:
+        return None if any(api.items(path) for path in paths) else True
+
+    until("all endpoints and pods gone", gone, timeout=600, every=3.0)
 
 
 def parse() -> argparse.Namespace:
