@@ -17,7 +17,7 @@ PAUSE_SECONDS = (0.5, 30.0)
 """First and longest pause after a pass that failed; doubling."""
 AT_ONCE = 16
 """Passes under way at a time. When the cluster is listed anew all endpoints are touched at once; unbounded, a thousand
-passes would keep the Lease from being renewed and the probes from being answered until the last of them had its turn."""
+passes would keep the Lease from being renewed and the probes from being answered until the last had its turn."""
 QUIET_SECONDS = 300.0
 """Longest time without a pass: what no event told is found then."""
 
