@@ -175,6 +175,7 @@ async def test_a_spent_budget_is_openai_s_insufficient_quota_until_the_month_is_
     await world.lists("llama")
     status, answer, headers = await world.ask()
     assert (status, answer["error"]["code"]) == (429, "insufficient_quota")
+    assert answer["error"]["type"] == "insufficient_quota"
     assert "500 of 500 USD spent" in answer["error"]["message"]
     assert abs(int(headers["Retry-After"]) - 9 * 24 * 3600) < 60
     assert headers["x-should-retry"] == "false"  # or OpenAI's client asks twice more

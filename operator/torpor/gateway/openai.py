@@ -11,16 +11,19 @@ from torpor.domain.waitroom import Refusal
 from torpor.gateway.catalogue import Entry
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_QUOTA = "insufficient_quota"
+"""Both type and code of what OpenAI answers when the money is spent."""
 _MODEL_CODES = frozenset({"model_not_found", "model_missing"})
 
 
 def error_object(refusal: Refusal) -> dict[str, Any]:
     """Return `{"error": {message, type, param, code}}`."""
     fallback = "invalid_request_error" if refusal.status < 500 else "server_error"
+    kind = _TYPES.get(refusal.status, fallback)
     return {
         "error": {
             "message": refusal.message,
-            "type": _TYPES.get(refusal.status, fallback),
+            "type": _QUOTA if refusal.code == _QUOTA else kind,
             "param": "model" if refusal.code in _MODEL_CODES else None,
             "code": refusal.code,
         }
