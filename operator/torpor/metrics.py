@@ -93,7 +93,7 @@ class _Children(Generic[Instrument]):
     """An instrument's children by label values, found without the checks that `labels` makes each time."""
 
     def __init__(self, instrument: Instrument, *labels: str) -> None:
-        self._instrument = instrument
+        self._instrument: Instrument = instrument
         self._labels = labels
         self._known: dict[tuple[str, ...], Instrument] = {}
 

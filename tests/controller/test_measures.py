@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.metrics.filled import STATUS as FULL
 from torpor.controller.measures import ControllerMetrics
 from torpor.controller.seen import Seen
-from torpor.domain.observation import Demand
+from torpor.domain.observation import Demand, GatewayReport
 
 Json = dict[str, Any]
 Watched = tuple[ControllerMetrics, Seen]
@@ -36,6 +36,21 @@ MONEY = {
     "price_per_gpu_hour",
 }  # fmt: skip
 PASSES = {"torpor_controller_pass_seconds"}
+
+
+NOBODY = Demand()
+
+
+class Asked:
+    """Whoever is asked for demand: once for each status that is read."""
+
+    def __init__(self, demand: Demand = NOBODY) -> None:
+        self.keys: list[tuple[str, str]] = []
+        self._demand = demand
+
+    def demand(self, key: tuple[str, str]) -> Demand:
+        self.keys.append(key)
+        return self._demand
 
 
 @pytest.fixture
@@ -111,12 +126,13 @@ def test_what_the_gateways_still_hold_counts_as_busy_at_its_price(metrics: Watch
     status = copy.deepcopy(FULL)
     pod = status["cost"]["live"][0]
     pod |= {"firstReadyMs": pod["startMs"] + 50_000, "busyThroughMs": pod["startMs"]}
-    asked: list[tuple[str, str]] = []
-    made.watch(seen, lambda key: (asked.append(key), Demand())[1])
+    busy = ((pod["startMs"] + 100_000, pod["startMs"] + 140_000),)
+    asked = Asked(Demand((GatewayReport("gw", 0, 0, busy={"u": busy}),)))
+    made.watch(seen, asked.demand)
     seen.endpoints[("ml", "tiny")] = {"status": status}
     seconds = by(made, "priced_gpu_seconds_total", "phase", **L40S)
-    assert (seconds["starting"], seconds["idle"]) == (350, 750)
-    assert asked == [("ml", "tiny")]
+    assert (seconds["starting"], seconds["busy"], seconds["idle"]) == (350, 540, 710)
+    assert asked.keys == [("ml", "tiny")]
 
 
 def test_an_unknown_price_has_no_sample_anywhere(metrics: Watched, full: ControllerMetrics) -> None:
@@ -178,16 +194,16 @@ def test_an_endpoint_that_is_gone_is_shown_no_more(metrics: Watched) -> None:
 
 def test_only_a_status_that_is_new_is_read_again(metrics: Watched) -> None:
     made, seen = metrics
-    read: list[tuple[str, str]] = []
-    made.watch(seen, lambda key: (read.append(key), Demand())[1])
+    read = Asked()
+    made.watch(seen, read.demand)
     for name in "ab":
         seen.endpoints[("ml", name)] = {"status": STATUS}
     first = made.render()
     assert made.render() == first
-    assert read == [("ml", "a"), ("ml", "b")]
+    assert read.keys == [("ml", "a"), ("ml", "b")]
     seen.endpoints[("ml", "b")] = {"status": STATUS | {"readyReplicas": 5}}
     made.render()
-    assert read[2:] == [("ml", "b")]
+    assert read.keys[2:] == [("ml", "b")]
     ready = {labels["endpoint"]: v for labels, v in samples(made, "torpor_endpoint_replicas_ready")}
     assert ready == {"a": 2, "b": 5}
 
