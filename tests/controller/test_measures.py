@@ -152,7 +152,7 @@ def test_tokens_starts_and_windows_are_shown(full: ControllerMetrics) -> None:
     assert by(full, "tokens_total", "kind") == {"prompt": 1_000, "completion": 500}
     assert samples(full, "torpor_endpoint_cold_starts_total") == [(TINY, 3)]
     assert samples(full, "torpor_endpoint_failures_in_a_row") == [(TINY, 2)]
-    assert by(full, "cold_start_seconds", "quantile") == {"0.5": 41.5, "0.95": 60}
+    assert by(full, "cold_start_seconds", "percentile") == {"50": 41.5, "95": 60}
     assert samples(full, "torpor_endpoint_estimated_gpu_seconds_total") == [(TINY, 1.5)]
     assert by(full, "cost_per_million_tokens", "window", currency="EUR") == {
         "lifetime": 600, "day": 500, "month": 600,

@@ -90,7 +90,7 @@ COLD_START_SECONDS = Family(
     "torpor_endpoint_cold_start_seconds",
     "gauge",
     "How long recent wakes took, from the request to the first healthy answer.",
-    ("quantile",),
+    ("percentile",),
 )
 FAILURES = Family(
     "torpor_endpoint_failures_in_a_row",
@@ -209,13 +209,13 @@ def _money(cost: CostStatus) -> list[Sample]:
 
 def _worked(status: EndpointStatus) -> list[Sample]:
     wakes, tokens = status.wakes, status.tokens
-    seconds = (("0.5", wakes.p50_seconds), ("0.95", wakes.p95_seconds))
+    seconds = (("50", wakes.p50_seconds), ("95", wakes.p95_seconds))
     return [
         Sample(TOKENS, tokens.prompt, ("prompt",)),
         Sample(TOKENS, tokens.completion, ("completion",)),
         Sample(ESTIMATED, status.cost.estimated_ms / 1000),
         Sample(COLD_STARTS, wakes.count),
-        *(Sample(COLD_START_SECONDS, float(took), (q,)) for q, took in seconds if took is not None),
+        *(Sample(COLD_START_SECONDS, float(took), (p,)) for p, took in seconds if took is not None),
         Sample(FAILURES, status.failure.count if status.failure else 0),
     ]
 
