@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 """Buckets of everything that lasts: from a cached answer to a cold start of a large model."""
@@ -40,6 +47,7 @@ class Gone(NamedTuple):
     adapter: str | None = None
 
 
+disable_created_metrics()  # when a series began interests nobody here, and would be one more of each
 NOBODY = Whose("", "", "")
 """Stands for the endpoint of a request that was turned away before it had one."""
 

@@ -130,8 +130,6 @@ def shown() -> dict[str, Shown]:
 def read(page: str) -> Iterator[Shown]:
     """Give each metric of a page with the labels that its series have."""
     for family in text_string_to_metric_families(page):
-        if family.name.endswith("_created"):
-            continue
         assert family.samples, f"{family.name} has no sample on the filled page"
         labels = {frozenset(s.labels) - NO_SERIES for s in family.samples}
         assert len(labels) == 1, f"{family.name} has series with different labels: {labels}"

@@ -6,7 +6,12 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from pydantic import ValidationError
 
 from torpor import clock
@@ -21,6 +26,7 @@ from torpor.domain.remembering import epoch_ms
 Json = dict[str, Any]
 DemandOf = Callable[[Key], Demand]
 log = logging.getLogger(__name__)
+disable_created_metrics()  # when a series began interests nobody here
 
 _UNSHOWN = frozenset({"hours", "monthStart", "closed"})
 """Parts of a ledger that no metric shows, and that three quarters of the time of reading a status would go into."""
