@@ -197,15 +197,24 @@ def test_only_a_status_that_is_new_is_read_again(metrics: Watched) -> None:
     read = Asked()
     made.watch(seen, read.demand)
     for name in "ab":
-        seen.endpoints[("ml", name)] = {"status": STATUS}
+        seen.endpoints[("ml", name)] = {"status": FULL}
     first = made.render()
     assert made.render() == first
     assert read.keys == [("ml", "a"), ("ml", "b")]
-    seen.endpoints[("ml", "b")] = {"status": STATUS | {"readyReplicas": 5}}
+    seen.endpoints[("ml", "b")] = {"status": FULL | {"readyReplicas": 5}}
     made.render()
     assert read.keys[2:] == [("ml", "b")]
     ready = {labels["endpoint"]: v for labels, v in samples(made, "torpor_endpoint_replicas_ready")}
-    assert ready == {"a": 2, "b": 5}
+    assert ready == {"a": 1, "b": 5}
+
+
+def test_nobody_is_asked_about_an_endpoint_that_sleeps(metrics: Watched) -> None:
+    made, seen = metrics
+    asked = Asked()
+    made.watch(seen, asked.demand)
+    seen.endpoints[("ml", "tiny")] = {"status": STATUS}
+    assert samples(made, "torpor_endpoint_gpu_seconds_total")
+    assert asked.keys == []
 
 
 def test_a_status_that_cannot_be_read_hides_no_other(metrics: Watched) -> None:

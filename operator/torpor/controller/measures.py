@@ -101,13 +101,13 @@ class _Endpoints:
         if before is not None and before.obj is obj:
             return before
         try:
-            return _Drawn(obj, lines_of(key, obj, self._demand_of(key)))
+            return _Drawn(obj, lines_of(key, obj, self._demand_of))
         except ValidationError as error:
             log.error("%s/%s: its status cannot be read, so no metrics show it: %s", *key, error)
             return _Drawn(obj, {})
 
 
-def lines_of(key: Key, obj: Json, demand: Demand) -> dict[Family, str]:
+def lines_of(key: Key, obj: Json, demand_of: DemandOf) -> dict[Family, str]:
     """Return what an endpoint adds to each family, in the text format.
 
     Raises:
@@ -115,7 +115,9 @@ def lines_of(key: Key, obj: Json, demand: Demand) -> dict[Family, str]:
     """
     status = _read(obj.get("status") or {})
     meter, as_of = meter_of(status.cost), epoch_ms(status.cost.as_of)
-    rows = meter.rows if as_of is None else totals(meter, demand, as_of)
+    rows = meter.rows
+    if meter.live and as_of is not None:
+        rows = totals(meter, demand_of(key), as_of)
     whose = _labels(
         ("namespace", "model_name", "endpoint"), (key[0], status.display.model or key[1], key[1])
     )
