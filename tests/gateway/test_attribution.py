@@ -10,9 +10,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.gateway.apiserver import ENDPOINTS
 from tests.gateway.world import World
+from torpor import clock
+from torpor.domain.waitroom import Written
 from torpor.gateway.catalogue import Entry, read_entry
 from torpor.gateway.fading import Fading
+from torpor.gateway.hall import Hall
 from torpor.gateway.tally import KEPT_MS
+from torpor.gateway.tools import Tools
 from torpor.metrics import Client, PrometheusGatewayMetrics, Whose
 
 Json = dict[str, Any]
@@ -93,11 +97,23 @@ async def test_the_gauges_of_a_deleted_endpoint_go_at_once_and_its_counters_stay
 ) -> None:
     await world.awake()
     await world.ask()
+    assert "in_flight" in await page(world)
     world.api.delete(ENDPOINTS, "shop/llama")
     await world.lists()
     shown = await page(world)
     assert "in_flight" not in shown
     assert shown["requests_total"] == {("", ""): 1}
+
+
+async def test_what_goes_on_now_is_told_under_the_models_new_name_only(world: World) -> None:
+    await world.awake()
+    assert "in_flight" in await page(world)
+    world.endpoint(model={"source": "s3://models/x/", "name": "qwen"})
+    await world.lists("qwen")
+    assert "in_flight" not in await page(world)
+    _, body = await world.internal("/metrics")
+    renamed = 'endpoint="llama",model_name="qwen",namespace="shop"'
+    assert f"torpor_gateway_in_flight{{{renamed}}} 0.0" in body.decode()
 
 
 def entry(keys: tuple[str, ...] = (), name: str = "llama", adapters: tuple[str, ...] = ()) -> Entry:
@@ -133,6 +149,28 @@ def test_a_deleted_endpoint_is_dropped_when_nobody_can_count_in_it_any_more() ->
     fading.drop(LONGEST_MS)
     assert read(metrics.render())["requests_total"] == {("", ""): 1}
     fading.drop(LONGEST_MS + 1)
+    assert read(metrics.render()) == {}
+
+
+class Nobody:
+    """Wakes and probes nothing."""
+
+    async def wake(self, namespace: str, name: str, replicas: int) -> Written:
+        raise AssertionError
+
+    async def probe(self, model: str, where: object) -> bool:
+        raise AssertionError
+
+
+def test_whoever_reads_demand_or_metrics_drops_what_is_due() -> None:
+    metrics = counted(Client())
+    hall = Hall(Tools(Nobody(), Nobody(), metrics))
+    now_ms = clock.now_ms()
+    hall.fading.changed(entry(), None, now_ms)
+    hall.forget_the_gone()
+    assert "requests_total" in read(metrics.render())
+    hall.fading.changed(entry(), None, now_ms - LONGEST_MS)
+    hall.forget_the_gone()
     assert read(metrics.render()) == {}
 
 
