@@ -214,7 +214,7 @@ def test_the_tables_have_the_columns_users_know(words: Words) -> None:
         "SAVED",
         "AGE",
     ]
-    assert wide == ["MODEL", "MESSAGE", "URL", "$/MTOK"]
+    assert wide == ["$/MTOK", "MODEL", "URL", "MESSAGE"]
     usual, wide = words.columns("gpuclasses")
     assert usual == [
         "NAME",

@@ -16,6 +16,10 @@ _OFFER = {"name": "hosted", "inputPerMillion": "0.15", "outputPerMillion": "0.60
 
 GOOD: dict[str, Changes] = {
     "nothing but a source": {},
+    "a budget": {"cost": {"budget": {"monthly": "500"}}},
+    "a budget that holds, and an offer": {
+        "cost": {"budget": {"monthly": "0.5", "action": "refuseWake"}, "compareWith": _OFFER}
+    },
     "source without its last slash": {"model.source": "s3://models/llama"},
     "deep prefix with dots": {"model.source": "s3://my.bucket/a/b.c/v1.0/"},
     "own S3 server": {
@@ -285,6 +289,31 @@ BAD: dict[str, tuple[Changes, str]] = {
         {"cost": {"budget": {"monthly": "0"}}},
         "must be greater than 0",
     ),
+    "monthly budget in words": (
+        {"cost": {"budget": {"monthly": "abc"}}},
+        "spec.cost.budget.monthly",
+    ),
+    "budget of less than nothing": (
+        {"cost": {"budget": {"monthly": "-5"}}},
+        "spec.cost.budget.monthly",
+    ),
+    "budget without an amount": ({"cost": {"budget": {"action": "warn"}}}, "Required value"),
+    "budget that stops what runs": (
+        {"cost": {"budget": {"monthly": "5", "action": "stop"}}},
+        '"warn", "refuseWake"',
+    ),
+    "offer without a name": (
+        {"cost": {"compareWith": {**_OFFER, "name": ""}}},
+        "should be at least 1 chars long",
+    ),
+    "offer with half a price": (
+        {"cost": {"compareWith": {"name": "hosted", "inputPerMillion": "0.15"}}},
+        "Required value",
+    ),
+    "offer of a negative price": (
+        {"cost": {"compareWith": {**_OFFER, "outputPerMillion": "-0.60"}}},
+        "spec.cost.compareWith.outputPerMillion",
+    ),
 }
 
 NOT_YET: dict[str, Changes] = {
@@ -297,6 +326,5 @@ NOT_YET: dict[str, Changes] = {
     "spec.scaling.keepAlive.min": {"scaling.keepAlive.min": "15s"},
     "spec.scaling.keepAlive.max": {"scaling.keepAlive.max": "1h"},
     "spec.access.direct": {"access.direct": False},
-    "spec.cost": {"cost": {"compareWith": _OFFER}},
 }
 """What `… is not supported yet` must be said about."""

@@ -115,7 +115,7 @@ async def test_a_steady_client_causes_no_write_a_request(stage: Stage) -> None:
         due = await stage.step()
     assert stage.kube.writes() == []
     assert due is not None
-    assert 0 < due - clock.now_ms() <= 2_000  # when what has moved is written together
+    assert 0 < due - clock.now_ms() <= 1_000  # when what has moved is written together
 
 
 def _weights(state: str, name: str = "n1", **words: Any) -> EndpointStatus:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.manifests.blueprints import HASH, INSTALLATION, PLACED, endpoint
-from torpor.controller.composing import Picture
+from torpor.controller.picture import Picture
 from torpor.controller.wanting import children_wanted, held_back
 from torpor.domain.observation import Demand, GatewayReport, PodSeen, Workload
 from torpor.domain.placement import Placement

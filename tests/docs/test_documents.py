@@ -1,7 +1,6 @@
 """The documents hold together: links lead somewhere, numbers add up, nothing is promised that is refused."""
 
 import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 import yaml
 
 from tests.docs.reading import ROOT, anchors, blocks, documents, links
-from torpor.api.crd import ENDPOINT_COLUMNS, endpoint_definition, gpu_class_definition
+from torpor.api.crd import endpoint_definition, gpu_class_definition
 
 VALUES: dict[str, Any] = yaml.safe_load((ROOT / "charts" / "torpor" / "values.yaml").read_text())
 
@@ -31,27 +30,6 @@ def test_the_first_endpoint_of_the_readme_has_eight_lines_at_most() -> None:
     first = next(block for block in blocks("yaml") if block.path == "README.md")
     assert len(first.text.splitlines()) <= 8
     assert yaml.safe_load(first.text)["kind"] == "InferenceEndpoint"
-
-
-def readme_table() -> dict[str, str]:
-    block = next(block for block in blocks("console") if block.path == "README.md")
-    _, header, row = block.text.splitlines()
-    return dict(zip(header.split(), row.split(), strict=True))
-
-
-def test_the_table_in_the_readme_has_the_columns_that_kubectl_shows() -> None:
-    shown = ["NAME", *(column.name for column in ENDPOINT_COLUMNS if column.priority == 0)]
-    assert list(readme_table()) == shown
-
-
-def test_the_money_in_the_readme_adds_up() -> None:
-    row = readme_table()
-    price = Decimal(VALUES["gpuClasses"]["catalogue"][row["GPU"]]["price"]["perGPUHour"])
-    awake = Decimal(2 * 3600 + 16 * 60)
-    assert "awake for 2 h 16 min" in " ".join((ROOT / "README.md").read_text().split())
-    assert Decimal(row["SPENT"]) == round(awake * price / 3600, 6)
-    assert row["AGE"] == "2d"
-    assert Decimal(row["SPENT"]) + Decimal(row["SAVED"]) == round(48 * price, 6)
 
 
 def refused_fields(schema: dict[str, Any], path: str = "") -> set[str]:

@@ -34,9 +34,12 @@ def view(
     demand: Demand | None = None,
     fault: Fault | None = None,
     remembered: int | None = None,
+    over_budget: str = "",
 ) -> ScalingView:
     workload = Workload(exists=True, replicas=replicas)
-    return ScalingView(workload, pods, demand or gateways(), fault, remembered)
+    return ScalingView(
+        workload, pods, demand or gateways(), fault, remembered, over_budget=over_budget
+    )
 
 
 LONG_AGO = gateways(last=NOW - AFTER)

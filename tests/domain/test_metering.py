@@ -227,6 +227,13 @@ def test_a_class_that_is_deleted_while_in_use_loses_nothing_and_goes_on_at_its_p
     assert cost.spent == 210_000 * 1_861_000
 
 
+def test_a_pod_woken_as_its_class_was_deleted_is_billed_at_the_price_it_was_placed_at() -> None:
+    """The Deployment still names the class when the gateway wakes it: with no price all of `spent` would be unknown."""
+    placed = stay_on(Meter(always_on_ms=T0), TARIFF, 1, T0 + 1_000)
+    woken = noted(placed, [RUNS], listed(), T0 + 20_000)
+    assert woken.live[0].price == L40S
+
+
 def test_a_price_that_was_written_down_late_does_not_reach_into_settled_busy_time() -> None:
     """What was folded cannot be told apart any more; it stays at the price it was folded at."""
     busy = (T0 + 20_000, None)

@@ -77,6 +77,39 @@ CHAIN = [
         id="a fault is not outweighed by a replica that is leaving",
     ),
     pytest.param(
+        SPEC, view(0, over_budget="500 of 500 USD spent"), Reason.OVER_BUDGET, None,
+        "500 of 500 USD spent", id="a budget that is spent keeps zero at zero",
+    ),
+    pytest.param(
+        replace(SPEC, min_replicas=1), view(0, over_budget="spent"), Reason.OVER_BUDGET, None,
+        "spent", id="a budget that is spent wins over minReplicas",
+    ),
+    pytest.param(
+        SPEC, view(0, over_budget="spent", fault=WRONG_KEY), Reason.FAILED, None, "the key is wrong",
+        id="what would fail anyway is told before the budget",
+    ),
+    pytest.param(
+        replace(SPEC, suspend=True), view(0, over_budget="spent"), Reason.SUSPENDED, None,
+        "suspended", id="suspended before the budget",
+    ),
+    pytest.param(
+        SPEC, view(1, READY, over_budget="spent", demand=gateways(in_flight=500)), Reason.SERVING,
+        None, "answers requests", id="what runs answers to its end, and gets no help",
+    ),
+    pytest.param(
+        SPEC, view(1, STARTING, over_budget="spent", demand=gateways(waiting=1)),
+        Reason.WARMING_UP, None, "0 of 1", id="what was woken in time starts",
+    ),
+    pytest.param(
+        replace(SPEC, min_replicas=1),
+        view(1, READY, over_budget="spent", demand=gateways(last=NOW - 5_000)), Reason.IDLE, 0,
+        "no request for 5 s", id="nothing is kept warm of a budget that is spent",
+    ),
+    pytest.param(
+        SPEC, view(1, READY, over_budget="spent", demand=gateways(last=NOW - 4_000)),
+        Reason.SERVING, None, "answers requests", id="but a lull is no idleness",
+    ),
+    pytest.param(
         SPEC, view(5, READY, demand=gateways(in_flight=500)), Reason.SERVING, 3,
         "5 replicas are more than maxReplicas 3", id="above maxReplicas, whatever is asked",
     ),

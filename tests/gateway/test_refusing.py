@@ -162,6 +162,25 @@ async def test_an_endpoint_that_cannot_wake_answers_at_once_with_its_reason(worl
     assert world.api.patches == []
 
 
+async def test_a_spent_budget_is_openai_s_insufficient_quota_until_the_month_is_over(
+    world: World,
+) -> None:
+    resets = datetime.now(UTC) + timedelta(days=9)
+    over = READY | {"status": "False", "reason": "OverBudget", "message": "500 of 500 USD spent"}
+    world.endpoint(ready=over)
+    world.deployment()
+    endpoint = world.api.objects[ENDPOINTS]["shop/llama"]
+    endpoint["status"]["cost"] = {"budget": {"resets": resets.isoformat()}}
+    world.api.put(ENDPOINTS, endpoint)
+    await world.lists("llama")
+    status, answer, headers = await world.ask()
+    assert (status, answer["error"]["code"]) == (429, "insufficient_quota")
+    assert "500 of 500 USD spent" in answer["error"]["message"]
+    assert abs(int(headers["Retry-After"]) - 9 * 24 * 3600) < 60
+    assert headers["x-should-retry"] == "false"  # or OpenAI's client asks twice more
+    assert world.api.patches == []
+
+
 async def test_a_reason_that_comes_while_requests_wait_is_told_to_them_at_once(
     world: World,
 ) -> None:

@@ -41,10 +41,10 @@ ENDPOINT_COLUMNS = (
     Column("SPENT", ".status.cost.spent"),
     Column("SAVED", ".status.cost.saved"),
     AGE,
-    Column("MODEL", ".status.display.model", priority=1),
-    Column("MESSAGE", '.status.conditions[?(@.type=="Ready")].message', priority=1),
-    Column("URL", ".status.url", priority=1),
     Column("$/MTOK", ".status.cost.perMillionTokens", priority=1),
+    Column("MODEL", ".status.display.model", priority=1),
+    Column("URL", ".status.url", priority=1),
+    Column("MESSAGE", '.status.conditions[?(@.type=="Ready")].message', priority=1),
 )
 GPU_CLASS_COLUMNS = (
     Column("RESOURCE", ".spec.resourceName"),

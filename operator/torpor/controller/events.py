@@ -29,8 +29,12 @@ class News(NamedTuple):
 async def post_events(
     objects: Objects, endpoint: Json, before: EndpointStatus, after: EndpointStatus, who: str
 ) -> None:
-    """Post an Event for each condition among Ready and Awake whose reason changed, and for weights on their way."""
-    news = (*_of_conditions(before, after), *_of_weights(before, after))
+    """Post an Event for each condition among Ready and Awake whose reason changed, for money, and for weights."""
+    news = (
+        *_of_conditions(before, after),
+        *_of_money(before, after),
+        *_of_weights(before, after),
+    )
     await post(objects, endpoint, news, who)
 
 
@@ -58,6 +62,22 @@ def _of_conditions(before: EndpointStatus, after: EndpointStatus) -> Iterator[Ne
             message = "weights checked; the endpoint will answer"
         bad = kind is ConditionType.READY and new.status == "False"
         yield News(new.reason, message, bad)
+
+
+def _of_money(before: EndpointStatus, after: EndpointStatus) -> Iterator[News]:
+    """Half, most and all of a budget spent, and another month; and who is cheaper, where that turns."""
+    for kind, quiet, loud in (
+        (
+            ConditionType.WITHIN_BUDGET,
+            Reason.WITHIN_BUDGET,
+            {Reason.BUDGET_NEARLY_SPENT, Reason.OVER_BUDGET},
+        ),
+        (ConditionType.CHEAPER_THAN_OFFER, Reason.NOTHING_TO_COMPARE, {Reason.OFFER_CHEAPER}),
+    ):
+        old, new = before.condition(kind.value), after.condition(kind.value)
+        if new is None or (old.reason if old else quiet.value) == new.reason:
+            continue
+        yield News(new.reason, new.message, new.known_reason in loud)
 
 
 def _of_weights(before: EndpointStatus, after: EndpointStatus) -> Iterator[News]:

@@ -17,13 +17,15 @@ from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.status import EndpointStatus
 from torpor.cluster.objects import Conflict, Missing, Objects
 from torpor.controller import observe, provisioning
+from torpor.controller.account import standing_of
 from torpor.controller.children import Children
-from torpor.controller.composing import Picture, compose_status, invalid_status
+from torpor.controller.composing import compose_status, invalid_status
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
 from torpor.controller.events import post_events
 from torpor.controller.labelling import label_nodes
 from torpor.controller.lastwords import explained
+from torpor.controller.picture import Picture
 from torpor.controller.progress import ProgressPoller
 from torpor.controller.seen import Key, Seen
 from torpor.controller.wanting import children_wanted, held_back
@@ -43,7 +45,7 @@ from torpor.manifests.weights import weights_digest
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
-STATUS_MS = 2_000
+STATUS_MS = 1_000
 """Pause between two status writes that only move figures, for few endpoints; it grows with their number."""
 WRITES_PER_SECOND = 5
 SLOWEST_STATUS_MS = 30_000
@@ -87,6 +89,8 @@ class Reconciler:
         now_ms = clock.now_ms()
         picture = await self._look(key, endpoint, now_ms)
         picture = await self._settle(key, endpoint, picture)
+        standing = standing_of(endpoint, picture, clock.now())
+        picture = replace(picture, standing=standing)
         decision = decide(observe.scaling_spec(endpoint), picture.view(), now_ms)
         if decision.reason in SAID_FIRST and decision.replicas not in (
             None,
@@ -108,6 +112,7 @@ class Reconciler:
             picture.retry_at_ms,
             picture.stalls_ms,
             refused,
+            standing.resets_ms if standing else None,
             due,
         )
         return min((at for at in times if at is not None), default=None)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torpor.api.conditions import Reason
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.controller.children import Wanted
-from torpor.controller.composing import Picture
+from torpor.controller.picture import Picture
 from torpor.domain.placement import Placement
 from torpor.domain.prewarmjobs import JobWanted, WeightsPlan
 from torpor.domain.scaling import LULL_MS, idle_since

@@ -12,8 +12,16 @@ _MOVING = ("cost", "keepAlive", "tokens")
 """Parts of the status that move by themselves while an endpoint is awake; written at a slower, regular pace."""
 _ARRIVING = ("percent", "bytes", "bytesPerSecond", "secondsLeft")
 """Figures of a download, which move by themselves as well."""
-_TOLD_SLOWLY = frozenset({Reason.WEIGHTS_FETCHING.value, Reason.WARMING_UP.value})
-"""Conditions whose message repeats those figures."""
+_TOLD_SLOWLY = frozenset(
+    reason.value
+    for reason in (
+        Reason.WEIGHTS_FETCHING,
+        Reason.WARMING_UP,
+        Reason.OVER_BUDGET,
+        Reason.OFFER_CHEAPER,
+    )
+)
+"""Conditions whose message repeats those figures, or sums of money."""
 
 
 def moves(status: Json) -> bool:

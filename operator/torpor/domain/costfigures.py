@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torpor.api.status import CostWindow, PhaseCosts, TokenPrices, TokensStatus
+from torpor.api.status import (
+    BudgetStatus,
+    ComparisonStatus,
+    CostWindow,
+    PhaseCosts,
+    TokenPrices,
+    TokensStatus,
+)
 from torpor.domain import ledger, money
 from torpor.domain.bookkeeping import gpu_ms
+from torpor.domain.budget import Standing
+from torpor.domain.comparing import Comparison
 from torpor.domain.ledger import Cost, Meter, Row, Settled
 from torpor.domain.metering import totals
 from torpor.domain.observation import Demand
@@ -75,4 +84,33 @@ def phase_costs(cost: Cost | None) -> PhaseCosts | None:
         terminating=money.known_amount(parts.terminating),
         rounding=money.known_amount(cost.rounding),
         failed_starts=money.known_amount(parts.failed_starting),
+    )
+
+
+def budget_words(standing: Standing | None) -> BudgetStatus | None:
+    """Return how the budget stands, as the status says it."""
+    if standing is None:
+        return None
+    return BudgetStatus(
+        monthly=money.known_amount(standing.budget.monthly),
+        spent=money.amount(standing.spent),
+        percent=standing.percent,
+        forecast=money.amount(standing.forecast),
+        since=moment(standing.since_ms),
+        resets=moment(standing.resets_ms),
+    )
+
+
+def comparison_words(comparison: Comparison | None) -> ComparisonStatus | None:
+    """Return both sides of the comparison, as the status says them."""
+    if comparison is None:
+        return None
+    return ComparisonStatus(
+        name=comparison.offer.name,
+        since=moment(comparison.since_ms),
+        here=money.amount(comparison.here),
+        there=money.known_amount(comparison.there),
+        tokens=comparison.tokens,
+        ever_there=money.known_amount(comparison.ever_there),
+        break_even_tokens_per_day=comparison.break_even,
     )

@@ -96,7 +96,7 @@ def noted(meter: Meter, pods: Sequence[PodSeen], tariffs: Tariffs, now_ms: int) 
     seen = {pod.uid: pod for pod in pods}
     live = [_with_facts(entry, seen.get(entry.uid)) for entry in meter.live]
     known = {entry.uid for entry in live} | {uid for uid, _ in meter.closed}
-    live += [_opened(pod, tariffs) for pod in seen.values() if _begins(pod, known)]
+    live += [_opened(pod, tariffs, meter.rows) for pod in seen.values() if _begins(pod, known)]
     live = [_repriced(entry, seen.get(entry.uid), tariffs, now_ms) for entry in live]
     return replace(meter, live=tuple(live))
 
@@ -134,13 +134,20 @@ def _begins(pod: PodSeen, known: set[str]) -> bool:
     return pod.uid not in known and pod.scheduled_ms is not None
 
 
-def _opened(pod: PodSeen, tariffs: Tariffs) -> LivePod:
+def _opened(pod: PodSeen, tariffs: Tariffs, rows: Sequence[Row]) -> LivePod:
     start, tariff = pod.scheduled_ms, tariffs(pod, None)
     assert start is not None
-    unknown = Price(id=f"{pod.gpu_class}@unknown", gpu_class=pod.gpu_class)
-    segments = (Segment(tariff.at(start) if tariff else unknown, start),)
+    price = tariff.at(start) if tariff else _last_price(pod.gpu_class, rows)
+    segments = (Segment(price, start),)
     entry = LivePod(pod.uid, pod.name, pod.gpus, start, segments, busy_through_ms=start)
     return _with_facts(entry, pod)
+
+
+def _last_price(gpu_class: str, rows: Sequence[Row]) -> Price:
+    """The price of a class that was deleted before anybody saw this pod of it: the one it was last counted at."""
+    own = [row.price for row in rows if row.price.gpu_class == gpu_class]
+    known = [price for price in own if price.micro_per_hour is not None]
+    return known[-1] if known else Price(id=f"{gpu_class}@unknown", gpu_class=gpu_class)
 
 
 def _repriced(entry: LivePod, pod: PodSeen | None, tariffs: Tariffs, now_ms: int) -> LivePod:

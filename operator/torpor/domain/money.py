@@ -46,7 +46,17 @@ def per_million_tokens(micro_ms: int | None, tokens: int) -> str | None:
 
 def micro(price: Decimal | None) -> int | None:
     """Return a price per hour as integer micro-units (half-even), None if there is none."""
-    return None if price is None else int((price * MICRO).to_integral_value(ROUND_HALF_EVEN))
+    return None if price is None else known_micro(price)
+
+
+def known_micro(price: Decimal) -> int:
+    """Return the same of a price that is known."""
+    return int((price * MICRO).to_integral_value(ROUND_HALF_EVEN))
+
+
+def units(amount: Decimal | int) -> int:
+    """Return an amount of money as micro-units × ms per hour, the unit of the meter (half-even)."""
+    return int((Decimal(amount) * MICRO * MS_PER_HOUR).to_integral_value(ROUND_HALF_EVEN))
 
 
 def rounded(amount: str | None, places: int) -> str | None:

@@ -5,14 +5,19 @@
     3 cannot_work       a fault that keeping the GPU would not heal: zero
     4 too_many          above maxReplicas: down to it
     5 below_floor       below minReplicas: up to it (demand above zero is the gateway's to answer)
-    6 asleep            zero stays zero; the gateway that holds a request wakes it
-    7 more_needed       more requests than the replicas take, by those gateways that answer: up to the need, at once
-    8 starting          a replica is not Ready yet: hold, unless another is and nobody asks (one that can never start
+    6 over_budget       zero, and the month's budget is spent (refuseWake): stays zero, and no gateway wakes it
+    7 asleep            zero stays zero; the gateway that holds a request wakes it
+    8 more_needed       more requests than the replicas take, by those gateways that answer: up to the need, at once;
+                        not with a budget that is spent
+    9 starting          a replica is not Ready yet: hold, unless another is and nobody asks (one that can never start
                         must not keep the others awake)
-    9 busy              requests wait or run: hold
-   10 unknown_demand    nobody is known to ask, but a gateway does not answer: unknown never sleeps
-   11 within_keep_alive idle, but not yet for `keepAlive.after`: hold, look again at the deadline
-   12 idle              down to minReplicas
+   10 busy              requests wait or run: hold
+   11 unknown_demand    nobody is known to ask, but a gateway does not answer: unknown never sleeps
+   12 within_keep_alive idle, but not yet for `keepAlive.after`: hold, look again at the deadline
+   13 idle              down to minReplicas
+
+With a budget that is spent (refuseWake) minReplicas counts as 0 and keepAlive.after as 5 s: what runs answers to its
+end, and then nothing is kept.
 
 A decision never does I/O, reads a clock or raises: values in, a value with its reason out. 0 → N on demand is not
 here on purpose: it belongs to the gateway (docs/decisions/0001).
@@ -21,7 +26,7 @@ here on purpose: it belongs to the gateway (docs/decisions/0001).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torpor.api.conditions import Reason
 from torpor.domain import failing
@@ -54,6 +59,8 @@ class ScalingView:
     """A reason why no replica can work now; None if nothing is known to be wrong."""
     last_activity_ms: int | None = None
     """Last byte of the last response as remembered across restarts of gateways."""
+    over_budget: str = ""
+    """Why nothing may be woken before the next month, in a sentence; empty while it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ Rule = Callable[[ScalingSpec, ScalingView, int], Decision | None]
 
 def decide(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision:
     """Return what the number of replicas should be at *now_ms*."""
+    if view.over_budget:
+        spec = replace(spec, min_replicas=0, keep_alive_ms=min(spec.keep_alive_ms, LULL_MS))
     for rule in RULES:
         decision = rule(spec, view, now_ms)
         if decision is not None:
@@ -152,6 +161,12 @@ def _below_floor(spec: ScalingSpec, view: ScalingView, _: int) -> Decision | Non
     return Decision(_waking_or_serving(view), _floor(spec), spec.min_replicas)
 
 
+def _over_budget(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
+    if view.workload.replicas > 0 or not view.over_budget:
+        return None
+    return Decision(Reason.OVER_BUDGET, view.over_budget)
+
+
 def _asleep(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
     if view.workload.replicas > 0:
         return None
@@ -177,7 +192,7 @@ def _unknown_demand(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision 
 def _more_needed(spec: ScalingSpec, view: ScalingView, _: int) -> Decision | None:
     asked = _asked(view)
     need = min(spec.max_replicas, -(-asked // spec.in_flight_per_replica))
-    if need <= view.workload.replicas:
+    if need <= view.workload.replicas or view.over_budget:
         return None
     return Decision(
         _waking_or_serving(view),
@@ -253,6 +268,7 @@ RULES: tuple[Rule, ...] = (
     _cannot_work,
     _too_many,
     _below_floor,
+    _over_budget,
     _asleep,
     _more_needed,
     _still_starting,

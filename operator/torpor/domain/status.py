@@ -12,6 +12,8 @@ from datetime import date, datetime
 
 from torpor.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from torpor.domain.arriving import say_progress
+from torpor.domain.budget import Standing
+from torpor.domain.comparing import Comparison
 from torpor.domain.failing import Failure
 from torpor.domain.observation import Fault, PodSeen
 from torpor.domain.placement import GPUClassView, Placement
@@ -44,6 +46,10 @@ class Outcome:
     """The claim that holds the weights, where one does."""
     unpriced: tuple[str, ...] = ()
     """Prices that are not known and that a pod runs at."""
+    standing: Standing | None = None
+    """How the month's budget stands; None without one."""
+    comparison: Comparison | None = None
+    """What the last day cost here and elsewhere; None without an offer."""
 
 
 def conditions(
@@ -56,6 +62,7 @@ def conditions(
         (ConditionType.AWAKE, *_awake(outcome)),
         (ConditionType.PLACED, *_placed(outcome, now)),
         (ConditionType.WEIGHTS_READY, *_weights(outcome)),
+        *_of_money(outcome, previous),
         *_abnormal(outcome),
     ]
     return tuple(
@@ -64,8 +71,25 @@ def conditions(
     )
 
 
+def _of_money(
+    outcome: Outcome, previous: Mapping[str, Condition]
+) -> list[tuple[ConditionType, ConditionStatus, str, str]]:
+    """What is asked of the money, and only where it is asked."""
+    found: list[tuple[ConditionType, ConditionStatus, str, str]] = []
+    if outcome.standing is not None:
+        found.append((ConditionType.WITHIN_BUDGET, *outcome.standing.verdict))
+    if outcome.comparison is not None:
+        was = previous.get(ConditionType.CHEAPER_THAN_OFFER)
+        verdict = outcome.comparison.verdict(was.status if was else None)
+        if verdict is None and was is not None:
+            verdict = was.status, was.known_reason, was.message
+        if verdict is not None:
+            found.append((ConditionType.CHEAPER_THAN_OFFER, *verdict))
+    return found
+
+
 def _ready(outcome: Outcome) -> tuple[ConditionStatus, str, str]:
-    """1 something runs → yes; 2 suspended, 3 a fault → no; 4 weights unchecked → unknown; 5 asleep → yes."""
+    """1 something runs → yes; 2 suspended, 3 a fault, 4 over budget → no; 5 unchecked → unknown; 6 asleep → yes."""
     ready = sum(pod.ready and pod.gone_ms is None for pod in outcome.pods)
     fault = outcome.fault
     if ready and not outcome.suspended:
@@ -78,6 +102,8 @@ def _ready(outcome: Outcome) -> tuple[ConditionStatus, str, str]:
         )
     if fault is not None:
         return "False", fault.reason, fault.message + _when_again(outcome.failure)
+    if outcome.decision.reason is Reason.OVER_BUDGET:
+        return "False", Reason.OVER_BUDGET, outcome.decision.message
     if not outcome.plan.weights.hash or not outcome.deployed:
         return (
             "Unknown",

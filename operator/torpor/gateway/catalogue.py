@@ -143,14 +143,22 @@ def _read_ready(entry: Entry, ready: Json, status: Json) -> tuple[Willing, Refus
         return Willing.UNKNOWN, None
     word = str(ready.get("reason") or Reason.UNKNOWN.value)
     reason = Reason.of(word)
-    retry_at = _epoch_ms((status.get("failure") or {}).get("retryAt"))
+    retry_at = _retry_at(reason, status)
     return Willing.NO, Refusal(
         status=reason.http_status if reason.http_status >= 400 else 503,
-        code=word,
+        code=word if reason is Reason.UNKNOWN else reason.code,
         message=f"{entry.key} cannot answer: {ready.get('message') or reason.meaning}",
         retry_after=RETRY_AFTER if reason.retryable and retry_at is None else None,
         retry_at_ms=retry_at,
     )
+
+
+def _retry_at(reason: Reason, status: Json) -> int | None:
+    """When it may answer again, where the controller said so."""
+    if reason is Reason.OVER_BUDGET:
+        budget = (status.get("cost") or {}).get("budget") or {}
+        return _epoch_ms(budget.get("resets"))
+    return _epoch_ms((status.get("failure") or {}).get("retryAt"))
 
 
 def _epoch_ms(stamp: str | None) -> int | None:

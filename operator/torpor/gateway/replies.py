@@ -29,6 +29,10 @@ _NOT_FOR_ENGINES = HOP_BY_HOP | {"accept-encoding", "content-encoding", "cookie"
 SSE = "text/event-stream"
 JSON = "application/json"
 WAITED = "x-torpor-waited-ms"
+SHOULD_RETRY = "x-should-retry"
+"""OpenAI's clients try a 429 and a 5xx again after a second, whatever the body says, unless this says `false`."""
+RETRIED_SECONDS = 60
+"""Longest `Retry-After` that they wait for."""
 
 
 def engine_headers(request: web.BaseRequest, keyed: bool) -> CIMultiDict[str]:
@@ -65,6 +69,8 @@ async def send_refusal(
     reply = web.Response(body=body, status=refusal.status, content_type=JSON)
     if (after := openai.retry_after(refusal, clock.now_ms())) is not None:
         reply.headers["Retry-After"] = after
+    if after is None or int(after) > RETRIED_SECONDS:
+        reply.headers[SHOULD_RETRY] = "false"
     if refusal.status == 401:
         reply.headers["WWW-Authenticate"] = "Bearer"
     if closing:

@@ -34,7 +34,11 @@ class ConditionType(StrEnum):
     WEIGHTS_READY = "WeightsReady", "The weights are where they are needed."
     WITHIN_BUDGET = (
         "WithinBudget",
-        "The endpoint may still cost something this month. Absent: budgets are not supported yet.",
+        "This month's budget is not spent. Absent without cost.budget.",
+    )
+    CHEAPER_THAN_OFFER = (
+        "CheaperThanOffer",
+        "The last day's tokens cost less here than at the offer. Absent without cost.compareWith.",
     )
     RECONCILING = "Reconciling", "The cluster is being brought to what the spec says."
     STALLED = "Stalled", "Nothing happens until somebody changes something."
@@ -44,7 +48,7 @@ class Condition(SeenWords):
     """One condition, in the form that all of Kubernetes shares."""
 
     type: Annotated[str, StringConstraints(min_length=1, max_length=316)]
-    """Which condition: Ready, Awake, Placed, WeightsReady, WithinBudget, Reconciling or Stalled."""
+    """Which condition: Ready, Awake, Placed, WeightsReady, WithinBudget, CheaperThanOffer, Reconciling or Stalled."""
     status: ConditionStatus
     """True, False or Unknown."""
     reason: Annotated[str, StringConstraints(min_length=1, max_length=1024)]

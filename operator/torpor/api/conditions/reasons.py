@@ -8,7 +8,8 @@ class Reason(StrEnum):
     """A CamelCase word, its meaning for people, and what a request that meets it is answered.
 
     `http_status` is what the gateway answers to a request that cannot be served for this reason, and `retryable` says
-    whether the same request may succeed later without anybody changing the endpoint. Groups follow the
+    whether the same request may succeed later without anybody changing the endpoint. `code` is the code of the error
+    object: the word itself, or OpenAI's where it has one that clients know. Groups follow the
     condition that carries the reason; within a group members are in alphabetical order.
     """
 
@@ -17,9 +18,16 @@ class Reason(StrEnum):
     meaning: str
     http_status: int
     retryable: bool
+    code: str
 
     def __new__(
-        cls, value: str, group: str, meaning: str, http_status: int = 503, retryable: bool = True
+        cls,
+        value: str,
+        group: str,
+        meaning: str,
+        http_status: int = 503,
+        retryable: bool = True,
+        code: str = "",
     ) -> Self:
         """Keep the word as the value, so that members are plain strings everywhere."""
         member = str.__new__(cls, value)
@@ -28,6 +36,7 @@ class Reason(StrEnum):
         member.meaning = meaning
         member.http_status = http_status
         member.retryable = retryable
+        member.code = code or value
         return member
 
     @classmethod
@@ -129,6 +138,26 @@ class Reason(StrEnum):
         "The S3 server does not answer.")
     WEIGHTS_WRONG_REGION = ("WeightsWrongRegion", "WeightsReady",
         "The bucket lies in another region than spec.model.s3.region.", 503, False)
+
+    # WithinBudget: may it still cost something this month?
+    BUDGET_HALF_SPENT = ("BudgetHalfSpent", "WithinBudget",
+        "Half of the month's budget is spent, or more.", 200)
+    BUDGET_NEARLY_SPENT = ("BudgetNearlySpent", "WithinBudget",
+        "80 % of the month's budget are spent, or more.", 200)
+    OVER_BUDGET = ("OverBudget", "WithinBudget",
+        "The month's budget is spent. With cost.budget.action refuseWake what runs goes to sleep once it is idle, and"
+        " nothing is woken before the next month; then it is also the reason of Ready and Awake.",
+        429, True, "insufficient_quota")
+    WITHIN_BUDGET = ("WithinBudget", "WithinBudget",
+        "Less than half of the month's budget is spent.", 200)
+
+    # CheaperThanOffer: here, or by the token elsewhere?
+    CHEAPER_HERE = ("CheaperHere", "CheaperThanOffer",
+        "The last day's tokens cost less here than at the offer of cost.compareWith.", 200)
+    NOTHING_TO_COMPARE = ("NothingToCompare", "CheaperThanOffer",
+        "Nothing was spent and nothing asked for in the last day.", 200)
+    OFFER_CHEAPER = ("OfferCheaper", "CheaperThanOffer",
+        "The offer of cost.compareWith would have cost less for the last day's tokens.", 200)
 
     # Reconciling and Stalled: present only while true.
     PROGRESSING = ("Progressing", "Reconciling",

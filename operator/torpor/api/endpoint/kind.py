@@ -13,7 +13,7 @@ from torpor.api.endpoint.prewarm import Prewarm
 from torpor.api.endpoint.scaling import Scaling
 from torpor.api.meta import ObjectMeta
 from torpor.api.status import EndpointStatus
-from torpor.api.words import Rule, SeenWords, Words, not_yet
+from torpor.api.words import Rule, SeenWords, Words
 
 _OPEN = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 _Parts = dict[Literal["metadata", "spec"], dict[str, Any]]
@@ -48,7 +48,7 @@ class InferenceEndpointSpec(Words):
     """Who may ask."""
     queue: Queue = Field(default_factory=Queue)
     """How long requests wait at the gateway, and how many."""
-    cost: Cost | None = Field(default=None, json_schema_extra=not_yet())
+    cost: Cost | None = None
     """What the endpoint may cost, and what it is compared with."""
     template: PodTemplate = Field(default_factory=_Parts)
     """Part of a pod template (`metadata`, `spec`) that is merged into the engine's pod last: tolerations,

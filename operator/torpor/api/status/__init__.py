@@ -28,9 +28,12 @@ from torpor.api.status.parts import (
     WeightsNode,
     WeightsStatus,
 )
+from torpor.api.status.spending import BudgetStatus, ComparisonStatus
 
 __all__ = [
+    "BudgetStatus",
     "ClosedPod",
+    "ComparisonStatus",
     "CostStatus",
     "CostWindow",
     "Display",

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from torpor.api.quantities import Count, Milliseconds, Money, Timestamp
+from torpor.api.status.spending import BudgetStatus, ComparisonStatus
 from torpor.api.words import SeenWords, by_key
 
 
@@ -226,6 +227,10 @@ class CostStatus(SeenWords):
     """The last 24 hours, to the hour."""
     month: CostWindow | None = None
     """This calendar month (UTC)."""
+    budget: BudgetStatus | None = None
+    """How `spec.cost.budget` stands."""
+    comparison: ComparisonStatus | None = None
+    """What the offer of `spec.cost.compareWith` would have cost."""
     by_phase: PhaseCosts | None = None
     """`spent` by what it was spent on."""
     gpu_ms: GpuMs = Field(default_factory=GpuMs)

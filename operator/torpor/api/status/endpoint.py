@@ -27,7 +27,8 @@ class EndpointStatus(SeenWords):
         tuple[Condition, ...],
         Field(json_schema_extra=by_key("type")),
     ] = ()
-    """Ready, Awake, Placed, WeightsReady, WithinBudget; Reconciling and Stalled only while true."""
+    """Ready, Awake, Placed, WeightsReady; WithinBudget and CheaperThanOffer where the spec asks; Reconciling and
+    Stalled only while true."""
     replicas: int = 0
     """Pods of the endpoint that exist."""
     ready_replicas: int = 0
