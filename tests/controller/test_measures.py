@@ -33,7 +33,7 @@ L40S = {
 }
 MONEY = {
     "cost_per_hour", "cost_total", "saved", "cost_per_million_tokens", "phase_cost_total", "failed_starts_cost_total",
-    "price_per_gpu_hour",
+    "price_per_gpu_hour", "month_cost", "month_budget", "month_forecast",
 }  # fmt: skip
 PASSES = {"torpor_controller_pass_seconds"}
 
@@ -159,6 +159,8 @@ def test_tokens_starts_and_windows_are_shown(full: ControllerMetrics) -> None:
     }  # fmt: skip
     assert by(full, "saved", "currency") == {"EUR": -0.1}
     assert by(full, "state", "state") == {"Serving": 1}
+    month = [by(full, f"month_{part}", "currency") for part in ("cost", "budget", "forecast")]
+    assert month == [{"EUR": 0.8}, {"EUR": 500}, {"EUR": 1.1}]
 
 
 def test_no_two_samples_have_the_same_labels(metrics: Watched) -> None:

@@ -46,7 +46,14 @@ STATUS: Json = {
         "saved": "-0.1",
         "perMillionTokens": "600",
         "lastDay": {"since": "2026-11-22T21:10:00Z", "perMillionTokens": "500"},
-        "month": {"since": "2026-11-01T00:00:00Z", "perMillionTokens": "600"},
+        "month": {"since": "2026-11-01T00:00:00Z", "perMillionTokens": "600", "spent": "0.8"},
+        "budget": {
+            "monthly": "500",
+            "spent": "0.8",
+            "forecast": "1.1",
+            "since": "2026-11-01T00:00:00Z",
+            "resets": "2026-12-01T00:00:00Z",
+        },
         "byPhase": {
             "starting": "0.2",
             "busy": "0.3",

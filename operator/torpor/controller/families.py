@@ -73,6 +73,24 @@ SAVED = Family(
     "What one that never sleeps would have cost since creation, less the cost; may be negative.",
     ("currency",),
 )
+MONTH = Family(
+    "torpor_endpoint_month_cost",
+    "gauge",
+    "Cost of this calendar month (UTC) so far.",
+    ("currency",),
+)
+BUDGET = Family(
+    "torpor_endpoint_month_budget",
+    "gauge",
+    "What a calendar month may cost, as the spec says.",
+    ("currency",),
+)
+FORECAST = Family(
+    "torpor_endpoint_month_forecast",
+    "gauge",
+    "Cost of the whole month if it goes on as in the last 24 hours, where there is a budget.",
+    ("currency",),
+)
 PER_MILLION = Family(
     "torpor_endpoint_cost_per_million_tokens",
     "gauge",
@@ -123,9 +141,9 @@ WEIGHTS_RATE = Family(
 )
 
 FAMILIES = (
-    GPU_SECONDS, PRICED_SECONDS, PRICE, RATE, SPENT, PHASE_COST, FAILED_COST, FAILED_SECONDS, SAVED, PER_MILLION,
-    TOKENS, ESTIMATED, COLD_STARTS, COLD_START_SECONDS, FAILURES, REPLICAS, READY, STATE, WEIGHTS_NODES,
-    WEIGHTS_BYTES, WEIGHTS_RATE,
+    GPU_SECONDS, PRICED_SECONDS, PRICE, RATE, SPENT, PHASE_COST, FAILED_COST, FAILED_SECONDS, SAVED, MONTH, BUDGET,
+    FORECAST, PER_MILLION, TOKENS, ESTIMATED, COLD_STARTS, COLD_START_SECONDS, FAILURES, REPLICAS, READY, STATE,
+    WEIGHTS_NODES, WEIGHTS_BYTES, WEIGHTS_RATE,
 )  # fmt: skip
 """All of them, in the order in which they are shown."""
 
@@ -185,6 +203,7 @@ def _priced(row: Row | Settled, gpu_class: str = "", capacity_type: str = "") ->
 def _money(cost: CostStatus) -> list[Sample]:
     """What is known in money; an amount that the status does not have gives no sample."""
     windows, parts = {"day": cost.last_day, "month": cost.month}, cost.by_phase
+    budget = cost.budget
     per_million = {"lifetime": cost.per_million_tokens} | {
         name: window.per_million_tokens for name, window in windows.items() if window is not None
     }
@@ -192,6 +211,9 @@ def _money(cost: CostStatus) -> list[Sample]:
         (RATE, cost.per_hour, ()),
         (SPENT, cost.spent, ()),
         (SAVED, cost.saved, ()),
+        (MONTH, cost.month.spent if cost.month else None, ()),
+        (BUDGET, budget.monthly if budget else None, ()),
+        (FORECAST, budget.forecast if budget else None, ()),
         *((PER_MILLION, amount, (window,)) for window, amount in per_million.items()),
     ]
     if parts is not None:
