@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from prometheus_client import (
@@ -123,7 +124,7 @@ def lines_of(key: Key, obj: Json, demand_of: DemandOf) -> dict[Family, str]:
     )
     found: dict[Family, str] = {}
     for family, value, labels in samples(status, rows, meter.settled):
-        more = f",{_labels(family.labels, labels)}" if labels else ""
+        more = _more_labels(family.labels, labels) if labels else ""
         line = f"{family.name}{{{whose}{more}}} {float(value)!r}\n"
         found[family] = found.get(family, "") + line
     return found
@@ -138,6 +139,12 @@ def _read(status: Json) -> EndpointStatus:
 
 def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> str:
     return ",".join(f'{n}="{_escaped(v)}"' for n, v in zip(names, values, strict=True))
+
+
+@lru_cache(maxsize=4096)
+def _more_labels(names: tuple[str, ...], values: tuple[str, ...]) -> str:
+    """Return the labels of a sample beside the endpoint's own: the same few for every endpoint."""
+    return f",{_labels(names, values)}"
 
 
 def _escaped(value: str) -> str:
