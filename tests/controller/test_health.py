@@ -19,7 +19,11 @@ class Page:
 async def page() -> AsyncIterator[Page]:
     registry, state = CollectorRegistry(), State()
     Counter("torpor_seen", "Shown.", registry=registry).inc(3)
-    runner = await serve("127.0.0.1", 0, lambda: generate_latest(registry), state)
+
+    async def metrics() -> bytes:
+        return generate_latest(registry)
+
+    runner = await serve("127.0.0.1", 0, metrics, state)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     async with ClientSession(url) as client:
         yield Page(state, client)

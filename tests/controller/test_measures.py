@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import copy
 from decimal import Decimal
 from typing import Any
@@ -9,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.metrics.filled import STATUS as FULL
-from torpor.controller.measures import ControllerMetrics
+from torpor.controller.measures import AT_ONCE, ControllerMetrics
 from torpor.controller.seen import Seen
 from torpor.domain.observation import Demand, GatewayReport
 
@@ -208,6 +209,20 @@ def test_only_a_status_that_is_new_is_read_again(metrics: Watched) -> None:
     assert read.keys[2:] == [("ml", "b")]
     ready = {labels["endpoint"]: v for labels, v in samples(made, "torpor_endpoint_replicas_ready")}
     assert ready == {"a": 1, "b": 5}
+
+
+async def test_others_have_their_turn_while_many_statuses_are_read(metrics: Watched) -> None:
+    made, seen = metrics
+    for number in range(3 * AT_ONCE):
+        seen.endpoints[("ml", f"e{number}")] = {"status": STATUS}
+    writing = asyncio.create_task(made.page())
+    for _ in range(2):
+        await asyncio.sleep(0)
+        assert not writing.done()
+    seen.forget(("ml", f"e{3 * AT_ONCE - 1}"))  # it left while the others were read
+    page = (await writing).decode()
+    assert page == made.render().decode()
+    assert page.count("torpor_endpoint_replicas_ready{") == 3 * AT_ONCE - 1
 
 
 def test_nobody_is_asked_about_an_endpoint_that_sleeps(metrics: Watched) -> None:

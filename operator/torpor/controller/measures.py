@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
@@ -29,6 +30,8 @@ DemandOf = Callable[[Key], Demand]
 log = logging.getLogger(__name__)
 disable_created_metrics()  # when a series began interests nobody here
 
+AT_ONCE = 50
+"""Statuses that are read in one go: a tenth of a millisecond to half of one each."""
 _UNSHOWN = frozenset({"hours", "monthStart", "closed"})
 """Parts of a ledger that no metric shows, and that three quarters of the time of reading a status would go into."""
 
@@ -62,8 +65,14 @@ class ControllerMetrics:
         """
         self._endpoints = _Endpoints(seen, demand_of)
 
+    async def page(self) -> bytes:
+        """Return all metrics in the text format; while many statuses are read anew, others have their turn."""
+        if self._endpoints is not None:
+            await self._endpoints.read_ahead()
+        return self.render()
+
     def render(self) -> bytes:
-        """Return all metrics in the text format."""
+        """Return the same at once."""
         own = generate_latest(self.registry)
         return own if self._endpoints is None else own + self._endpoints.render()
 
@@ -86,6 +95,13 @@ class _Endpoints:
         self._seen = seen
         self._demand_of = demand_of
         self._drawn: dict[Key, _Drawn] = {}
+
+    async def read_ahead(self) -> None:
+        for number, key in enumerate(list(self._seen.endpoints), 1):
+            if (obj := self._seen.endpoints.get(key)) is not None:
+                self._drawn[key] = self._draw(key, obj)
+            if not number % AT_ONCE:
+                await asyncio.sleep(0)
 
     def render(self) -> bytes:
         there = self._seen.endpoints

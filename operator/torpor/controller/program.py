@@ -76,7 +76,7 @@ async def run(settings: ControllerSettings) -> int:
     lease = Lease(api, settings.namespace, settings.lease_name, settings.pod_name)
     state = State()
     metrics = ControllerMetrics(CollectorRegistry())
-    page = await health.serve(settings.host, settings.port, metrics.render, state)
+    page = await health.serve(settings.host, settings.port, metrics.page, state)
     try:
         if not await _unless(stop, lease.acquire()):
             return 0
