@@ -13,6 +13,8 @@ USAGE = """usage: torpor PROGRAM [arguments]
   prewarm      check and fetch weights: preflight | fetch [--hash HASH] | ensure --hash HASH
   crd          print the CustomResourceDefinitions, or write them: crd [--output DIR]
   key          make an API key: key create [NAME]
+  report       what endpoints used in a month, as a table, CSV, JSON or FOCUS: report [--month YYYY-MM]
+  prices       make GPUClasses from a price list: prices import FILE.csv [--region REGION]
 """
 
 
@@ -81,12 +83,26 @@ def _key(argv: list[str]) -> int:
     return 0
 
 
+def _report(argv: list[str]) -> int:
+    from torpor.report.program import main as run
+
+    return run(argv)
+
+
+def _prices(argv: list[str]) -> int:
+    from torpor.prices.program import main as run
+
+    return run(argv)
+
+
 _PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "controller": _controller,
     "gateway": _gateway,
     "prewarm": _prewarm,
     "crd": _crd,
     "key": _key,
+    "report": _report,
+    "prices": _prices,
 }
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ def test_every_value_has_a_sentence_above_it() -> None:
         ("gateway.url=ai.example.com", "url"),
         ("gateway.graceSeconds=0", "graceSeconds"),
         ("controller.logLevel=LOUD", "logLevel"),
+        ("controller.page.expose=maybe", "expose"),
+        ("controller.page.port=0", "port"),
+        ("controller.page.host=0.0.0.0", "host"),
         ("gpuClasses.catalogue.l4.price.perGPUHour=cheap", "perGPUHour"),
         ("gpuClasses.catalogue.mine.memory=24Gi", "gpusPerNode"),
     ],
@@ -106,6 +109,7 @@ def test_the_notes_name_a_valid_endpoint_and_the_real_service(helm: Helm, tmp_pa
     )
     notes = helm.render(chart=copy, namespace="models").one("ConfigMap", "notes")["data"]["notes"]
     assert "http://torpor-gateway.models.svc/v1" in notes
+    assert "port-forward pod/$(kubectl -n models get lease torpor-controller" in notes
     block = re.search(r"<<'EOF'\n(.*?)\n +EOF", notes, re.DOTALL)
     assert block
     endpoint = InferenceEndpoint.model_validate(yaml.safe_load(block[1]))

@@ -34,12 +34,17 @@ def find_leader(api: ApiServer, timeout: float = 60.0) -> Leader:
     return until("a controller that leads", look, timeout)
 
 
+def process_of(api: ApiServer, leader: Leader) -> int | None:
+    """Return the process id of a controller on this machine; None while it has none."""
+    return _process(_pod(api, leader.pod) or {})
+
+
 def kill_leader(api: ApiServer) -> Leader:
     """Send SIGKILL to the controller that leads; return what it was."""
 
     def look() -> tuple[Leader, int] | None:
         leader = find_leader(api)
-        pid = _process(_pod(api, leader.pod) or {})
+        pid = process_of(api, leader)
         return (leader, pid) if pid is not None else None
 
     leader, pid = until("the leader's process", look, timeout=60)

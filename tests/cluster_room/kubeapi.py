@@ -19,7 +19,7 @@ Json = dict[str, Any]
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 _SUBRESOURCES = ("scale", "status")
-_COLLECTION = re.compile(r"(/api/v1|/apis/[^/]+/[^/]+)/([a-z]+)")
+_COLLECTION = re.compile(r"(/api/v1|/apis/[^/]+/[^/]+)(/namespaces/[^/]+)?/([a-z]+)")
 
 
 class Asked(NamedTuple):
@@ -145,9 +145,12 @@ class KubeApi:
             return self._delete(path, asked.body)
         return self._change(path, asked, subresource)
 
-    def _list(self, query: Mapping[str, str], root: str, plural: str) -> Json:
+    def _list(
+        self, query: Mapping[str, str], root: str, namespace: str | None, plural: str
+    ) -> Json:
         """All objects of a kind that carry the labels, in pages as the caller wants them."""
-        of_kind = re.compile(f"{re.escape(root)}(/namespaces/[^/]+)?/{plural}/[^/]+")
+        middle = re.escape(namespace) if namespace else "(/namespaces/[^/]+)?"
+        of_kind = re.compile(f"{re.escape(root)}{middle}/{plural}/[^/]+")
         wanted = {pair for pair in query.get("labelSelector", "").split(",") if pair}
         found = [
             obj

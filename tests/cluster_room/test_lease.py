@@ -98,6 +98,14 @@ async def test_a_renewal_that_meets_another_write_is_tried_again(kube: KubeApi, 
     holding.cancel()
 
 
+async def test_who_waits_knows_who_holds_it(kube: KubeApi, api: Api) -> None:
+    await candidate(api, "one").acquire()
+    two = candidate(api, "two")
+    waiting = asyncio.create_task(two.acquire())
+    await until(lambda: two.holder == "one")
+    waiting.cancel()
+
+
 async def test_who_finds_another_holder_has_lost_at_once(kube: KubeApi, api: Api) -> None:
     one = candidate(api, "one", Pace(duration=60, renew=0.02))
     await one.acquire()

@@ -6,10 +6,18 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from torpor.api.conditions import Reason
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.status import EndpointStatus
-from torpor.controller.composing import invalid_status
+from torpor.controller.composing import compose_status, invalid_status
+from torpor.controller.picture import Picture
 from torpor.domain.bookkeeping import meter_of
+from torpor.domain.observation import Demand, GatewayReport, PodSeen, Workload
+from torpor.domain.placement import GPUClassView, Placement
+from torpor.domain.prewarmjobs import Weights, WeightsPlan
+from torpor.domain.remembering import moment
+from torpor.domain.scaling import Decision
+from torpor.manifests.setting import Installation
 
 NOW = datetime(2026, 11, 23, 21, 0, tzinfo=UTC)
 COST = {
@@ -17,6 +25,57 @@ COST = {
     "live": [{"uid": "a", "prices": [{"priceId": "l40s@1", "fromMs": 9}], "gpus": 2, "startMs": 9}],
     "spent": "1.5",
 }
+
+
+L40S = GPUClassView(
+    "l40s", "nvidia.com/gpu", 2**35, 8, (), None, None, "on-demand", 1_861_000, "USD"
+)
+
+
+def composed(before: EndpointStatus, pods: tuple[PodSeen, ...], now_ms: int) -> EndpointStatus:
+    """The status after one pass over these pods."""
+    endpoint = InferenceEndpoint.model_validate(
+        {
+            "metadata": {
+                "name": "tiny",
+                "namespace": "ml",
+                "creationTimestamp": "2026-11-20T00:00:00Z",
+            },
+            "spec": {"model": {"source": "s3://models/tiny/"}},
+            "status": before.to_dict(),
+        }
+    )
+    picture = Picture(
+        placement=Placement(L40S, 1),
+        plan=WeightsPlan(Weights()),
+        pods=pods,
+        failure=None,
+        engine_fault=None,
+        demand=Demand((GatewayReport("gateway-0", now_ms, 0),)),
+        workload=Workload(exists=True),
+        classes=(L40S,),
+        nodes=(),
+        now_ms=now_ms,
+        last_activity_ms=None,
+    )
+    decision = Decision(Reason.IDLE, "idle", replicas=0)
+    return compose_status(endpoint, picture, decision, Installation("i", "e"), moment(now_ms))
+
+
+def test_the_last_day_has_a_wake_that_was_booked_before_its_hour_was_over() -> None:
+    nine = round(datetime(2026, 11, 23, 9, tzinfo=UTC).timestamp()) * 1000
+    minute = 60_000
+    ended = PodSeen(
+        "p", "tiny-0", 1, "l40s", scheduled_ms=nine, first_ready_ms=nine + 9_000,
+        deleted_ms=nine + 4 * minute, finished_ms=nine + 5 * minute, gone_ms=nine + 5 * minute,
+    )  # fmt: skip
+    status = EndpointStatus()
+    for minutes in (-4_000, -60, 6, 20, 50, 70, 600):
+        pods = (ended,) if minutes > 0 else ()
+        status = composed(status, pods, nine + minutes * minute)
+    assert status.cost.live == ()
+    assert status.cost.last_day is not None
+    assert status.cost.last_day.spent == status.cost.spent == "0.155083"
 
 
 def unreadable(spec: dict[str, Any]) -> EndpointStatus:

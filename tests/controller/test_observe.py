@@ -115,6 +115,8 @@ def test_a_node_counts_only_while_it_is_ready_and_open(change: Json, schedulable
 
 def test_of_a_nodes_quantities_whole_numbers_are_kept() -> None:
     assert observe.node_view(node()).allocatable == (("nvidia.com/gpu", 8),)
+    sliced = {"status": {"allocatable": {"nvidia.com/gpu": "1k", "cpu": "100m", "memory": "64Gi"}}}
+    assert observe.node_view(node() | sliced).allocatable == (("nvidia.com/gpu", 1000),)
 
 
 def test_a_deployment_is_read_with_the_version_it_was_seen_at() -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.controller.stage import until
 from torpor import clock
 from torpor.controller.seen import Key
-from torpor.controller.workers import Workers
+from torpor.controller.workers import AT_ONCE, Workers
 from torpor.errors import Stalled, Waiting
 
 ONE, TWO = ("ml", "one"), ("ml", "two")
@@ -166,3 +166,18 @@ async def test_after_a_stop_nothing_runs(passes: Passes) -> None:
     passes.workers.touch(ONE)
     await settled()
     assert passes.count() == 1
+
+
+async def test_a_thousand_endpoints_at_once_have_their_passes_in_turns(passes: Passes) -> None:
+    keys = [("ml", f"e{number}") for number in range(100)]
+    passes.gate.clear()
+    for key in keys:
+        passes.workers.touch(key)
+        passes.workers.touch(key)
+    await until(lambda: len(passes.began) >= AT_ONCE)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(passes.began) == AT_ONCE
+    passes.gate.set()
+    await until(lambda: len(passes.began) == len(keys))
+    assert {key for key, _ in passes.began} == set(keys)

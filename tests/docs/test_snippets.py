@@ -28,12 +28,15 @@ KUBECTL = {
     "delete",
     "describe",
     "edit",
+    "exec",
     "explain",
     "get",
 }
 KUBECTL |= {"label", "logs", "patch", "port-forward", "rollout", "run", "scale", "top", "wait"}
 HELM = {"install", "upgrade", "uninstall", "template", "lint", "list", "show"}
 DOCKER = {"build", "push"}
+READERS = {"report": "torpor.report.program", "prices": "torpor.prices.program"}
+"""Programs of torpor's that read their own command line: what documents say is read by them."""
 FLAGS_WITH_VALUE = {
     "-n",
     "--namespace",
@@ -116,6 +119,10 @@ def check_command(command: str) -> None:
 
 def check_own_command(rest: list[str], command: str) -> None:
     """Fail unless torpor has the program; those that only print are run as they stand."""
+    if rest[0] in READERS:
+        parser = importlib.import_module(READERS[rest[0]]).parser()
+        parser.parse_args(rest[1 : rest.index(">") if ">" in rest else None])
+        return
     alone = rest[0] in {"crd", "key"}
     done = subprocess.run(
         [sys.executable, "-m", "torpor", *(rest if alone else ["--help"])],

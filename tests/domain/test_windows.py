@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -87,6 +88,37 @@ def test_while_nothing_changes_no_mark_is_added() -> None:
     assert kept(windows, meter, T0, T0 + 20 * HOUR_MS) == windows
     late = kept(windows, meter, T0, T0 + 200 * HOUR_MS)
     assert [mark.reading for mark in late.hours] == [meter(T0 + 90 * MINUTE)]
+
+
+def test_tokens_of_a_wake_belong_to_its_hour_and_not_to_the_sleep_before() -> None:
+    slept_long = 60 * 24 * 3
+    meter = awake((0, 30), (slept_long, slept_long + 20))
+    delivered = [0]
+
+    def read_at(at_ms: int) -> Reading:
+        return replace(meter(at_ms), prompt=delivered[0], completion=0)
+
+    windows = Windows()
+    for minutes in (*range(10, slept_long, 10), *range(slept_long, slept_long + 120, 10)):
+        if minutes == slept_long + 10:
+            delivered[0] = 5_000
+        windows = kept(windows, read_at, T0, T0 + minutes * MINUTE)
+    now = T0 + (slept_long + 110) * MINUTE
+    assert day_before(windows, now).reading.prompt == 0
+    assert windows.hours[-1].reading.prompt == 5_000
+    assert windows.hours[-1].at_ms > T0 + slept_long * MINUTE
+
+
+def test_what_was_booked_since_is_not_put_down_to_an_edge_that_had_nothing_to_tell() -> None:
+    bare, booked = Reading(), Reading(Phases(idle=60_000), 420_000)
+    edges = Windows((Mark(T0, bare),))
+    before = T0 + 30 * HOUR_MS
+    windows = kept(edges, lambda at_ms: bare, T0, before, before - MINUTE)
+    now = before + 10 * MINUTE
+    windows = kept(windows, lambda at_ms: booked, T0, now, before)
+    assert windows.hours == edges.hours
+    windows = kept(windows, lambda at_ms: booked, T0, now + HOUR_MS, now)
+    assert windows.hours[-1] == Mark(floor_hour(now) + HOUR_MS, booked)
 
 
 def test_a_clock_that_went_backwards_changes_nothing() -> None:

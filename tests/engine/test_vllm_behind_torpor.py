@@ -18,6 +18,8 @@ NAMESPACE = "torpor-test-vllm"
 NAME = "tiny-llama"
 SOURCE = "s3://torpor-test-vllm/tiny-llama/"
 KEEP_ALIVE_SECONDS = 5
+LEFT_AFTER, LONG = 5, 900
+"""Tokens after which a client leaves, of an answer that would have so many."""
 START_SECONDS = 300.0
 """Longest start of vLLM on a machine that does other things too."""
 
@@ -70,6 +72,24 @@ def wait_for_sleep(torpor: Installed) -> None:
     )
 
 
+def leave_in_the_middle(client: openai.OpenAI, said: list[Any]) -> None:
+    """Read a few tokens of a long answer, none of which shows the usage that torpor asks for, and go."""
+    stream = client.chat.completions.create(
+        model=NAME,
+        messages=said,
+        max_tokens=LONG,
+        stream=True,
+        extra_body={"ignore_eos": True},
+    )
+    with stream:
+        seen = 0
+        for chunk in stream:
+            assert chunk.usage is None
+            seen += bool(chunk.choices[0].delta.content)
+            if seen == LEFT_AFTER:
+                return
+
+
 def test_it_wakes_answers_streams_sleeps_and_wakes_again(asleep: Installed) -> None:
     torpor = asleep
     assert replicas(torpor) == 0
@@ -83,6 +103,7 @@ def test_it_wakes_answers_streams_sleeps_and_wakes_again(asleep: Installed) -> N
         assert first.model == NAME
         assert first.usage is not None
         assert first.usage.completion_tokens == 12
+        prompt = first.usage.prompt_tokens
         assert first.system_fingerprint is not None
         assert first.system_fingerprint.startswith("vllm-")
 
@@ -98,6 +119,7 @@ def test_it_wakes_answers_streams_sleeps_and_wakes_again(asleep: Installed) -> N
         )
         text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
         assert text == first.choices[0].message.content
+        assert {chunk.usage for chunk in chunks[:-1]} == {None}
         assert chunks[-1].usage is not None
         assert chunks[-1].usage.completion_tokens == 12
         assert replicas(torpor) == 1
@@ -109,12 +131,13 @@ def test_it_wakes_answers_streams_sleeps_and_wakes_again(asleep: Installed) -> N
             model=NAME, messages=said, max_tokens=12, temperature=0
         )
         assert again.choices[0].message.content == text
+        leave_in_the_middle(client, said)
 
     def counted() -> EndpointStatus | None:
         status = torpor.read(NAMESPACE, NAME).status
-        return status if status.tokens.completion >= 36 else None
+        return status if status.tokens.prompt >= 4 * prompt else None
 
-    status = torpor.kube.wait_for("three answers of 12 tokens in the status", counted, timeout=30)
-    assert status.tokens.completion == 36
-    assert status.tokens.prompt == 3 * first.usage.prompt_tokens
+    status = torpor.kube.wait_for("four prompts in the status", counted, timeout=30)
+    assert status.tokens.prompt == 4 * prompt
+    assert 36 + LEFT_AFTER <= status.tokens.completion < 36 + LONG
     assert status.wakes.count == 2

@@ -78,6 +78,26 @@ def test_what_streams_and_what_gets_a_usage_chunk(
     assert (write_body(ask, "m") == body) is not adds
 
 
+@pytest.mark.parametrize(
+    ("options", "own", "each"),
+    [
+        ({}, True, True),
+        ({"include_usage": False}, True, True),
+        ({"include_usage": True}, False, True),
+        ({"include_usage": True, "continuous_usage_stats": True}, False, False),
+    ],
+)
+def test_an_engine_is_asked_for_usage_in_each_chunk_unless_the_client_did(
+    options: dict[str, bool], own: bool, each: bool
+) -> None:
+    body = json.dumps({"model": "m", "stream": True, "stream_options": options}).encode()
+    ask = read_ask(CHAT, "application/json", body)
+    assert isinstance(ask, Ask)
+    assert (ask.adds_usage, ask.adds_stats) == (own, each)
+    sent = json.loads(write_body(ask, "m"))["stream_options"]
+    assert sent == {"include_usage": True, "continuous_usage_stats": True}
+
+
 def test_strange_stream_options_are_left_to_the_engine() -> None:
     body = b'{"model":"m","stream":true,"stream_options":7}'
     ask = read_ask(CHAT, "application/json", body)

@@ -114,7 +114,8 @@ async def test_what_was_used_until_an_answer_ends_early_counts(world: World, lef
     engine.break_after = 1
     body = {"model": "llama", "stream": True}
     async with world.http.post(world.url(), json=body) as response:
-        assert await response.content.readline() == engine.first[:-1]
+        line = await response.content.readline()
+        assert line == b'data: {"choices":[{}]}\n'  # the client did not ask for usage
         if left:
             response.close()
         else:

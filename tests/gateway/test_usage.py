@@ -80,6 +80,41 @@ def test_a_chunk_with_choices_and_usage_is_counted_and_kept() -> None:
     assert meter.used == Used(4, 9)
 
 
+STATS = [
+    b'data: {"choices":[{"delta":{"content":"a,\\"usage\\":{}"}}],"usage":{"prompt_tokens":7,'
+    b'"total_tokens":8,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":4}},"x":null}\n\n',
+    b'data: {"choices":[{"delta":{"content":"b"}}], "usage": {"prompt_tokens":7,"completion_tokens":2}}\n\n',
+]
+BARE = [
+    b'data: {"choices":[{"delta":{"content":"a,\\"usage\\":{}"}}],"x":null}\n\n',
+    b'data: {"choices":[{"delta":{"content":"b"}}]}\n\n',
+]
+
+
+@given(places=st.lists(st.integers(0, 10_000), max_size=20), strip=st.booleans())
+def test_the_usage_of_each_chunk_is_taken_out_and_counts(places: list[int], strip: bool) -> None:
+    meter = StreamUsage(strip, stats=True)
+    data = b"".join([*STATS, USAGE_CHUNK, DONE])
+    got = b"".join(meter.feed(chunk) for chunk in cut(data, places)) + meter.finish()
+    assert got == b"".join([*BARE, b"" if strip else USAGE_CHUNK, DONE])
+    assert meter.used == Used(7, 3)
+
+
+@pytest.mark.parametrize(("chunks", "completion"), [(1, 1), (2, 2)])
+def test_what_had_come_when_the_client_left_is_known(chunks: int, completion: int) -> None:
+    meter = StreamUsage(strip=True, stats=True)
+    for chunk in STATS[:chunks]:
+        meter.feed(chunk)
+    assert meter.used[:2] == (7, completion)
+    assert meter.used[:2] == (7, completion)
+
+
+def test_usage_that_the_client_wants_in_each_chunk_stays() -> None:
+    meter = StreamUsage(strip=False)
+    assert b"".join(map(meter.feed, STATS)) == b"".join(STATS)
+    assert meter.used[:2] == (7, 2)
+
+
 @pytest.mark.parametrize(
     "event",
     [

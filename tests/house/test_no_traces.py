@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SELF = Path(__file__).resolve()
 TEXT = {
-    ".cfg", ".go", ".in", ".ini", ".json", ".md", ".mod", ".py", ".sh", ".toml", ".tpl", ".txt", ".yaml", ".yml", "",
+    ".cfg", ".css", ".go", ".html", ".in", ".ini", ".js", ".json", ".md", ".mod", ".py", ".sh", ".toml", ".tpl", ".txt",
+    ".yaml", ".yml", "",
 }  # fmt: skip
 
 TRACES = {

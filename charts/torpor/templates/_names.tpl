@@ -23,6 +23,11 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{ .Values.gateway.url | default (printf "http://torpor-gateway.%s.svc%s/v1" .Release.Namespace (eq (int .Values.gateway.service.port) 80 | ternary "" (printf ":%d" (int .Values.gateway.service.port)))) }}
 {{- end }}
 
+{{/* "true" if the page is exposed. `helm upgrade --reuse-values` from a release without a page brings no such value. */}}
+{{- define "torpor.pageExposed" -}}
+{{ dig "page" "expose" false .Values.controller | ternary "true" "" }}
+{{- end }}
+
 {{/* What every pod of torpor's own shares. Call with (dict "root" $ "component" "gateway" "values" .Values.gateway). */}}
 {{- define "torpor.podSpec" -}}
 serviceAccountName: torpor-{{ .component }}

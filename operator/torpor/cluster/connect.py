@@ -36,6 +36,10 @@ class Access:
     private_key_path: str | None
 
 
+ConnectFailed = config.ConfigException
+"""There is no service account and no kubeconfig, or it cannot be read; `str()` says which."""
+
+
 class Api:
     """Raw requests to the API server with the official client's addresses, certificates and tokens."""
 

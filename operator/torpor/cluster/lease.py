@@ -63,6 +63,11 @@ class Lease:
         self._seen: tuple[str, float] = ("", 0.0)
         self._holder = ""
 
+    @property
+    def holder(self) -> str:
+        """Who held the Lease when it was last read; empty if nobody did."""
+        return self._holder
+
     async def acquire(self) -> None:
         """Return once this process holds the Lease; wait as long as it takes."""
         while True:

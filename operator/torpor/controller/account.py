@@ -43,7 +43,7 @@ def draw_account(endpoint: InferenceEndpoint, picture: Picture, now: datetime) -
     before, demand = endpoint.status, picture.demand
     tokens = tokens_counted(before.tokens, demand)
     since = before.cost.since or endpoint.metadata.creation_timestamp or now
-    meter, windows = _metered(endpoint, picture, tokens, since)
+    meter, windows = _metered(endpoint, picture, tokens, since, now)
     chosen = picture.placement.gpu_class
     currency = chosen.currency if chosen else before.cost.currency or "USD"
     cost = cost_words(meter, windows, demand, tokens, currency, since, now)
@@ -105,7 +105,11 @@ def _floor(endpoint: InferenceEndpoint) -> int:
 
 
 def _metered(
-    endpoint: InferenceEndpoint, picture: Picture, tokens: TokensStatus, since: datetime
+    endpoint: InferenceEndpoint,
+    picture: Picture,
+    tokens: TokensStatus,
+    since: datetime,
+    now: datetime,
 ) -> tuple[Meter, Windows]:
     """Bring the meter and its windows up to date."""
     before, chosen, now_ms = endpoint.status, picture.placement.gpu_class, picture.now_ms
@@ -117,7 +121,8 @@ def _metered(
         windows_of(before.cost),
         lambda at_ms: read_meter(unbooked, demand, tokens, at_ms),
         epoch_ms(since) or 0,
-        now_ms,
+        epoch_ms(now) or now_ms,  # as `asOf` says it: an edge in between is read now or never
+        epoch_ms(before.cost.as_of),
     )
     meter = booked(unbooked, pods, demand, now_ms)
     if chosen is None:

@@ -104,9 +104,18 @@ def node_view(obj: Json) -> NodeView:
     return NodeView(
         name=obj["metadata"]["name"],
         labels=frozenset((obj["metadata"].get("labels") or {}).items()),
-        allocatable=tuple((k, int(v)) for k, v in allocatable.items() if str(v).isdecimal()),
+        allocatable=tuple((k, n) for k, v in allocatable.items() if (n := _count(v)) is not None),
         schedulable=not cordoned and conditions.get("Ready") == "True",
     )
+
+
+def _count(quantity: object) -> int | None:
+    """A whole number; the API server writes 1000 as 1k, and a GPU in time slices may well count so many."""
+    text = str(quantity)
+    digits = text.removesuffix("k")
+    if not digits.isdecimal():
+        return None
+    return int(digits) * (1000 if text.endswith("k") else 1)
 
 
 def workload_of(deployment: Json | None) -> Workload:

@@ -30,6 +30,8 @@ from torpor.controller.garbage import Home, NodeLabels
 from torpor.controller.handlers import Ears
 from torpor.controller.health import State
 from torpor.controller.measures import ControllerMetrics
+from torpor.controller.page import serving
+from torpor.controller.page.listing import Listing
 from torpor.controller.progress import ProgressPoller
 from torpor.controller.reconcile import Reconciler, Tools
 from torpor.controller.seen import Seen
@@ -76,14 +78,19 @@ async def run(settings: ControllerSettings) -> int:
     lease = Lease(api, settings.namespace, settings.lease_name, settings.pod_name)
     state = State()
     metrics = ControllerMetrics(CollectorRegistry())
-    page = await health.serve(settings.host, settings.port, metrics.page, state)
+    listing = Listing(state, settings.namespace, lambda: lease.holder)
+    ports = [
+        await health.serve(settings.host, settings.port, metrics.page, state),
+        await serving.serve(settings.page_host, settings.page_port, listing),
+    ]
     try:
         if not await _unless(stop, lease.acquire()):
             return 0
         state.leads = True
-        return await _act(settings, api, lease, metrics, state, stop)
+        return await _act(settings, api, lease, metrics, state, listing, stop)
     finally:
-        await page.cleanup()
+        for port in ports:
+            await port.cleanup()
         await api.close()
 
 
@@ -93,6 +100,7 @@ async def _act(
     lease: Lease,
     metrics: ControllerMetrics,
     state: State,
+    listing: Listing,
     stop: asyncio.Event,
 ) -> int:
     """Listen and work until stopped (0) or until the Lease is lost (1)."""
@@ -113,6 +121,7 @@ async def _act(
     )
     reconciler = Reconciler(tools)
     metrics.watch(seen, demand.demand)
+    listing.show(seen)
     farewells = Farewells(objects, settings.pod_name)
     ears = Ears(seen, workers, api, farewells.note)
     home = Home(settings.namespace, settings.lease_name)

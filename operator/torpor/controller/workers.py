@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = (0.5, 30.0)
 """First and longest pause after a pass that failed; doubling."""
+AT_ONCE = 16
+"""Passes under way at a time. When the cluster is listed anew all endpoints are touched at once; unbounded, a thousand
+passes would keep the Lease from being renewed and the probes from being answered until the last had its turn."""
 QUIET_SECONDS = 300.0
 """Longest time without a pass: what no event told is found then."""
 
@@ -30,6 +33,7 @@ class Workers:
         self._wake: dict[Key, asyncio.Event] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._stopped = False
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     def touch(self, key: Key) -> None:
         """Say that something about the endpoint changed; its pass runs soon, unless everything has stopped."""
@@ -60,9 +64,10 @@ class Workers:
     async def _work(self, key: Key) -> None:
         event, pause = self._wake[key], PAUSE_SECONDS[0]
         while True:
-            event.clear()
             try:
-                again_ms = await self._run(key)
+                async with self._turns:
+                    event.clear()
+                    again_ms = await self._run(key)
                 wait, pause = _seconds_until(again_ms), PAUSE_SECONDS[0]
             except Conflict as error:
                 log.debug("%s/%s has changed meanwhile: %s", *key, error.message)

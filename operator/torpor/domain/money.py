@@ -44,6 +44,16 @@ def per_million_tokens(micro_ms: int | None, tokens: int) -> str | None:
     return _text(Decimal(micro_ms) / MS_PER_HOUR / tokens, 4)
 
 
+def plain(amount: Decimal) -> str:
+    """Return an amount of at most 6 decimal places without trailing zeros."""
+    return _text(amount, 6)
+
+
+def gpu_hours(gpu_ms: int) -> str:
+    """Return GPU-milliseconds as GPU-hours, 6 decimal places."""
+    return _text(Decimal(gpu_ms) / MS_PER_HOUR, 6)
+
+
 def micro(price: Decimal | None) -> int | None:
     """Return a price per hour as integer micro-units (half-even), None if there is none."""
     return None if price is None else known_micro(price)

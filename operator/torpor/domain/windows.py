@@ -65,7 +65,9 @@ ReadAt = Callable[[int], Reading]
 """The meter as it stood at an instant; tokens as they stand now, since nobody knows when they were counted."""
 
 
-def kept(windows: Windows, read_at: ReadAt, since_ms: int, now_ms: int) -> Windows:
+def kept(
+    windows: Windows, read_at: ReadAt, since_ms: int, now_ms: int, read_ms: int | None = None
+) -> Windows:
     """Return the windows with a mark at each edge that has passed.
 
     Args:
@@ -73,13 +75,17 @@ def kept(windows: Windows, read_at: ReadAt, since_ms: int, now_ms: int) -> Windo
         read_at: The meter at an instant; pods that have ended must not have been booked since the last pass.
         since_ms: When the endpoint was made.
         now_ms: The instant of this pass, epoch ms.
+        read_ms: That of the pass which stored the marks so far. An edge before it that has no mark had nothing to
+            tell, and is not read again: what was booked since then would be put down to it.
     """
     hours = windows.hours or (Mark(since_ms, Reading()),)
     latest = now_ms // HOUR_MS
-    first = max(hours[-1].at_ms // HOUR_MS + 1, latest - DAY_HOURS)
+    read = max(hours[-1].at_ms, read_ms or 0) // HOUR_MS
+    first = max(read + 1, latest - DAY_HOURS)
     for edge in range(first, latest + 1):
         reading = read_at(edge * HOUR_MS)
-        if reading != hours[-1].reading:
+        # Tokens alone make no mark: they come from now, and would be put down to an hour of sleep up to a day ago.
+        if (reading.phases, reading.spent) != (hours[-1].reading.phases, hours[-1].reading.spent):
             hours = (*hours, Mark(edge * HOUR_MS, reading))
     return Windows(_within_a_day(hours, now_ms), _month(windows.month, read_at, since_ms, now_ms))
 

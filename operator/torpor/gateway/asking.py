@@ -36,6 +36,8 @@ class Ask:
     """The answer will be server-sent events."""
     adds_usage: bool = False
     """The usage chunk is torpor's own wish and is taken out again."""
+    adds_stats: bool = False
+    """So is the usage in every other chunk: what was used up to then, for a client that leaves in the middle."""
 
 
 def read_ask(path: str, content_type: str, body: bytes) -> Ask | Refusal:
@@ -54,9 +56,11 @@ def read_ask(path: str, content_type: str, body: bytes) -> Ask | Refusal:
     ask = Ask(body, model, members)
     ask.streams = members.get("stream") is True and path in SSE_PATHS
     if ask.streams and path in USAGE_ON_REQUEST:
-        options = members.get("stream_options")
-        asked = isinstance(options, dict) and options.get("include_usage") is True
-        ask.adds_usage = not asked and (options is None or isinstance(options, dict))
+        options = members.get("stream_options") or {}
+        if isinstance(options, dict):
+            ask.adds_usage = options.get("include_usage") is not True
+            wanted = options.get("continuous_usage_stats") is True
+            ask.adds_stats = ask.adds_usage or not wanted
     return ask
 
 
@@ -70,10 +74,11 @@ def write_body(ask: Ask, engine_name: str) -> bytes:
     changes: Json = {}
     if engine_name != ask.model:
         changes["model"] = engine_name
-    if ask.adds_usage:
+    if ask.adds_stats:
         changes["stream_options"] = {
             **(ask.members.get("stream_options") or {}),
             "include_usage": True,
+            "continuous_usage_stats": True,
         }
     return rewrite(ask.body, ask.members, changes) if changes else ask.body
 

@@ -124,7 +124,7 @@ class Exchange:
                 self._let_go()  # from here on nothing is ever sent again
                 limit.reschedule(began + entry.total_timeout)
                 self._desk.note_first_byte(asyncio.get_running_loop().time() - began)
-                return await relay.run(answer, self._ask.adds_usage, place.waited)
+                return await relay.run(answer, self._ask, place.waited)
         except (Broke, TimeoutError) as error:
             return await relay.fail(self._blame(error, begun=answer is not None))
         finally:

@@ -8,6 +8,7 @@ import aiohttp
 from aiohttp import web
 
 from torpor.domain.waitroom import Refusal
+from torpor.gateway.asking import Ask
 from torpor.gateway.openai import error_event
 from torpor.gateway.replies import SSE, Early, client_headers, send_refusal
 from torpor.gateway.tally import CLIENT_LEFT, Outcome
@@ -36,7 +37,7 @@ class Relay:
         return Outcome(self._status, self._meter.used if self._meter is not None else NOTHING_USED)
 
     async def run(
-        self, answer: aiohttp.ClientResponse, strip_usage: bool, waited: float
+        self, answer: aiohttp.ClientResponse, ask: Ask, waited: float
     ) -> web.StreamResponse:
         """Pass *answer* on to its last byte.
 
@@ -50,7 +51,9 @@ class Relay:
             return await self._explain(await read_whole(answer), answer.status, self._early)
         headers = client_headers(answer.headers, waited)
         length = answer.content_length
-        meter = self._meter = StreamUsage(strip_usage) if streams else BodyUsage()
+        meter = self._meter = (
+            StreamUsage(ask.adds_usage, ask.adds_stats) if streams else BodyUsage()
+        )
         if length is not None and length <= SHORT_ANSWER and not streams:
             body = meter.feed(await read_whole(answer))
             reply: web.StreamResponse = web.Response(body=body, status=answer.status)

@@ -2,17 +2,26 @@
 
 Nothing is parsed that does not contain the word `"usage"` (inside a JSON string its quotes would be escaped, so a model
 that writes about usage costs nothing), and nothing that a client could use is held back.
+
+The rule: what was delivered counts. Of an answer that the client leaves in the middle that is its prompt and the tokens
+that had come by then; engines are asked to say so in each chunk (`continuous_usage_stats`, as vLLM and SGLang have it).
+What an engine generates afterwards, until it notices, is in its own counters only.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NamedTuple
 
 _KEY = b'"usage"'
 _decoder = json.JSONDecoder()
 WINDOW = 256 * 1024
 """Bytes kept from the end of a JSON answer: engines put `usage` there."""
+_STATS = re.compile(
+    rb'(?<!"choices":\[\])(?<!"choices": \[\]),\s*"usage":\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})'
+)
+"""The usage of a chunk that says something else as well; the last chunk, which says nothing else, is left alone."""
 LONGEST_EVENT = 1024 * 1024
 """Bytes of an unfinished event that are held; a longer one is passed on unread."""
 
@@ -80,11 +89,27 @@ class StreamUsage:
     What it holds back is the beginning of an event whose end has not come yet: a client cannot act on that either.
     """
 
-    def __init__(self, strip: bool) -> None:
-        """Start with nothing seen; *strip* takes out the chunk that has only usage in it."""
-        self.used = NOTHING_USED
+    def __init__(self, strip: bool, stats: bool = False) -> None:
+        """Start with nothing seen.
+
+        Args:
+            strip: Take out the chunk that has only usage in it.
+            stats: Take out the usage of every other chunk.
+        """
+        self._used = NOTHING_USED
         self._strip = strip
+        self._stats = stats
+        self._latest = b""
+        """The last usage that was taken out of a chunk; parsed only if it is the last word."""
         self._held = b""
+
+    @property
+    def used(self) -> Used:
+        """Return what was used as far as the answer has come."""
+        if self._latest:
+            self._used = read_usage(json.loads(self._latest), self._used)
+            self._latest = b""
+        return self._used
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what of *chunk*, and of what was held, may go to the client now."""
@@ -103,7 +128,15 @@ class StreamUsage:
         held, self._held = self._held, b""
         return held if not held or _KEY not in held else self._read(held)
 
+    def _take_out(self, found: re.Match[bytes]) -> bytes:
+        self._latest = found.group(1)
+        return b""
+
     def _read(self, chunk: bytes) -> bytes:
+        if self._stats:
+            chunk = _STATS.sub(self._take_out, chunk)
+            if _KEY not in chunk:
+                return chunk
         passed: list[bytes] = []
         for event in _split(chunk):
             if _KEY not in event or not self._is_own(event):
@@ -121,7 +154,7 @@ class StreamUsage:
             return False
         for holder in (data, data.get("response"), data.get("message")):
             if isinstance(holder, dict):
-                self.used = read_usage(holder.get("usage"), self.used)
+                self._used = read_usage(holder.get("usage"), self._used)
         return self._strip and data.get("choices") == [] and isinstance(data.get("usage"), dict)
 
 

@@ -83,6 +83,11 @@ class ControllerSettings(BaseSettings):
     """Address of the port for health and metrics; `::` for IPv6."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of /healthz, /readyz and /metrics; 0 takes any free one."""
+    page_host: str = "127.0.0.1"
+    """Address of the page's port. A loopback address is reached by `kubectl port-forward` only, and answers to the
+    names of the own machine only; any other shows every endpoint to whoever reaches it."""
+    page_port: Annotated[int, Field(ge=0, le=65535)] = 8082
+    """Port of the page; 0 takes any free one."""
     pod_name: str = Field(default_factory=socket.gethostname)
     """Identity in the Lease. Default: the host name, which in a pod is the pod's name."""
     namespace: str = "torpor-system"

@@ -1,0 +1,1 @@
+"""The controller's page with endpoints that are made up, and a picture of it, without a cluster."""

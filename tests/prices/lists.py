@@ -1,0 +1,37 @@
+"""Small price lists in the form that SkyPilot's catalogue has; the figures are made up."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+COLUMNS = (
+    "InstanceType", "vCPUs", "MemoryGiB", "AcceleratorName", "AcceleratorCount", "GpuInfo",
+    "Price", "SpotPrice", "Region", "AvailabilityZone",
+)  # fmt: skip
+
+
+def info(name: str, count: int, mib: int) -> str:
+    """Return the cell that tells of the GPUs: a Python literal in single quotes, as the catalogues have it."""
+    gpu = {
+        "Name": name,
+        "Manufacturer": "NVIDIA",
+        "Count": count,
+        "MemoryInfo": {"SizeInMiB": mib},
+    }
+    return str({"Gpus": [gpu], "TotalGpuMemoryInMiB": count * mib})
+
+
+def row(shape: str, gpu: str = "", count: str = "", price: str = "", **more: str) -> dict[str, str]:
+    """Return one row; what is not given is empty."""
+    cells = {"InstanceType": shape, "AcceleratorName": gpu, "AcceleratorCount": count}
+    return cells | {"Price": price, "Region": "north-1", "vCPUs": "8", "MemoryGiB": "32"} | more
+
+
+def text(*rows: dict[str, str], columns: tuple[str, ...] = COLUMNS) -> str:
+    """Return a list as CSV."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
