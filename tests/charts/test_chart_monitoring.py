@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.charts.rendering import CHART, Helm, Refused, Rendered
 
@@ -47,3 +50,16 @@ def test_the_sidecar_may_look_for_other_labels_and_put_it_into_a_folder(helm: He
 def test_a_wrong_value_is_refused(helm: Helm, value: str) -> None:
     with pytest.raises(Refused, match="dashboard"):
         helm.render(value)
+
+
+@pytest.mark.parametrize("values", [(), ("dashboard.enabled=true",)], ids=["off", "on"])
+def test_values_of_a_release_that_had_no_dashboard_are_reused_as_they_are(
+    helm: Helm, tmp_path: Path, values: tuple[str, ...]
+) -> None:
+    """`helm upgrade --reuse-values` brings the old chart's defaults, in which these keys are missing."""
+    copy = shutil.copytree(CHART, tmp_path / "torpor")
+    known = yaml.safe_load((copy / "values.yaml").read_text())
+    del known["dashboard"]
+    (copy / "values.yaml").write_text(yaml.safe_dump(known))
+    made = helm.render(*values, chart=copy).all("ConfigMap")
+    assert [o["metadata"]["labels"]["grafana_dashboard"] for o in made] == ["1"] * len(values)
