@@ -1,89 +1,127 @@
-"""Every Prometheus instrument. They are handed to who counts; the no-op twins make `if metrics` unnecessary.
+"""Every Prometheus instrument of the gateway, handed to who counts; docs/metrics.md explains each one to people.
 
-Label values are bounded: endpoints are those of the cluster, everything else is a small fixed set.
+Label values are bounded: endpoints are those of the cluster, keys and adapters those that their specs name, everything
+else is a small fixed set. Nothing that a client can choose freely ever becomes one.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar, cast
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 """Buckets of everything that lasts: from a cached answer to a cold start of a large model."""
 
 
-Instrument = TypeVar("Instrument", Counter, Histogram)
+class Whose(NamedTuple):
+    """The labels of an endpoint, the same in both programs."""
+
+    namespace: str
+    model_name: str
+    """What clients send as `model`."""
+    endpoint: str
+
+
+class Client(NamedTuple):
+    """Who asked, by the names in the spec: never the key itself, nor its hash."""
+
+    key: str = ""
+    """Name of the key in `spec.access.keys`; empty where the endpoint has none and everybody may ask."""
+    adapter: str = ""
+    """Name of the adapter that was asked; empty for the model itself."""
+
+
+class Gone(NamedTuple):
+    """Series that nobody counts in any more: of an endpoint, or only of one of its keys or adapters."""
+
+    whose: Whose
+    key: str | None = None
+    adapter: str | None = None
+
+
+disable_created_metrics()  # when a series began interests nobody here, and would be one more of each
+NOBODY = Whose("", "", "")
+"""Stands for the endpoint of a request that was turned away before it had one."""
 
 
 class GatewayMetrics(Protocol):
     """What the gateway counts."""
 
-    def request_ended(self, endpoint: str, status: int, seconds: float) -> None:
-        """Count an answered request; 499 is a client that left."""
+    def request_ended(
+        self, whose: Whose, client: Client, status: int, seconds: float, on_pods: float
+    ) -> None:
+        """Count an answered request, its time, and that part of it spent on pods; 499 is a client that left."""
 
     def turned_away(self, status: int) -> None:
         """Count a request that was refused before it had an endpoint: unknown model, wrong key, bad body."""
 
-    def first_byte(self, endpoint: str, seconds: float) -> None:
+    def first_byte(self, whose: Whose, seconds: float) -> None:
         """Count the time from handing a request to a pod to the first byte of its answer."""
 
-    def waited(self, endpoint: str, seconds: float) -> None:
+    def waited(self, whose: Whose, seconds: float) -> None:
         """Count the time that a parked request waited before it was granted a pod or refused."""
 
-    def wake_written(self, endpoint: str, outcome: str, seconds: float) -> None:
+    def wake_written(self, whose: Whose, outcome: str, seconds: float) -> None:
         """Count a wake write, its outcome, and the time since the first request began to wait."""
 
-    def retried(self, endpoint: str) -> None:
+    def retried(self, whose: Whose) -> None:
         """Count a request that was parked again because its pod could not be reached."""
 
-    def tokens_used(self, endpoint: str, prompt: int, completion: int) -> None:
-        """Count tokens as engines report them."""
+    def tokens_used(
+        self, whose: Whose, client: Client, prompt: int, completion: int, cached: int | None
+    ) -> None:
+        """Count tokens as engines report them; *cached* is None where the engine does not say it."""
 
-    def load(self, endpoint: str, waiting: int, in_flight: int, held_bytes: int) -> None:
+    def load(self, whose: Whose, waiting: int, in_flight: int, held_bytes: int) -> None:
         """Set what is going on now; called for each endpoint before the metrics are read."""
 
-    def forget(self, endpoint: str) -> None:
-        """Drop the gauges of an endpoint that no longer exists."""
+    def left(self, whose: Whose) -> None:
+        """Drop what goes on now at an endpoint that no longer exists; its counters stay until they are forgotten."""
+
+    def forget(self, gone: Gone) -> None:
+        """Drop all series of an endpoint, of a key or of an adapter."""
 
     def render(self) -> bytes:
         """Return all instruments in the text format."""
         ...
 
 
-class NoGatewayMetrics:
-    """Counts nothing; the twin for tests."""
+Instrument = TypeVar("Instrument", Counter, Gauge, Histogram)
 
-    def request_ended(self, endpoint: str, status: int, seconds: float) -> None:
-        """Ignore it."""
 
-    def turned_away(self, status: int) -> None:
-        """Ignore it."""
+class _Children(Generic[Instrument]):
+    """An instrument's children by label values, found without the checks that `labels` makes each time."""
 
-    def first_byte(self, endpoint: str, seconds: float) -> None:
-        """Ignore it."""
+    def __init__(self, instrument: Instrument, *labels: str) -> None:
+        self._instrument: Instrument = instrument
+        self._labels = labels
+        self._known: dict[tuple[str, ...], Instrument] = {}
 
-    def waited(self, endpoint: str, seconds: float) -> None:
-        """Ignore it."""
+    def at(self, *values: str) -> Instrument:
+        child = self._known.get(values)
+        if child is None:
+            child = self._known[values] = self._instrument.labels(*values)
+        return child
 
-    def wake_written(self, endpoint: str, outcome: str, seconds: float) -> None:
-        """Ignore it."""
-
-    def retried(self, endpoint: str) -> None:
-        """Ignore it."""
-
-    def tokens_used(self, endpoint: str, prompt: int, completion: int) -> None:
-        """Ignore it."""
-
-    def load(self, endpoint: str, waiting: int, in_flight: int, held_bytes: int) -> None:
-        """Ignore it."""
-
-    def forget(self, endpoint: str) -> None:
-        """Ignore it."""
-
-    def render(self) -> bytes:
-        """Return nothing."""
-        return b""
+    def forget(self, values: dict[str, str]) -> None:
+        """Drop the children that have these values; none where the instrument has no such labels."""
+        if not values.keys() <= set(self._labels):
+            return
+        self._instrument.remove_by_labels(values)
+        wanted = [values.get(name) for name in self._labels]
+        self._known = {
+            known: child
+            for known, child in self._known.items()
+            if any(w is not None and w != k for w, k in zip(wanted, known, strict=True))
+        }
 
 
 class PrometheusGatewayMetrics:
@@ -92,93 +130,115 @@ class PrometheusGatewayMetrics:
     def __init__(self) -> None:
         """Make the instruments; names start with `torpor_gateway_`."""
         self.registry = CollectorRegistry()
-        self._children: dict[Any, Any] = {}
-        one, on = ("endpoint",), self.registry
-        self._requests = Counter(
-            "torpor_gateway_requests", "Requests by answer.", ("endpoint", "code"), registry=on
+        ours, theirs = Whose._fields, (*Whose._fields, *Client._fields)
+        self._requests = self._counter("requests", "Requests by answer.", *theirs, "code")
+        self._on_pods = self._counter(
+            "in_flight_seconds", "Time that requests were on pods, added up.", *theirs
         )
-        self._seconds = Histogram(
-            "torpor_gateway_request_seconds", "Whole requests.", one, buckets=SECONDS, registry=on
+        self._tokens = self._counter("tokens", "Tokens as engines report them.", *theirs, "kind")
+        self._cached = self._counter(
+            "cached_prompt_tokens",
+            "Part of the prompt tokens that the engine had in its cache, where it says so.",
+            *theirs,
         )
-        self._first_byte = Histogram(
-            "torpor_gateway_first_byte_seconds",
-            "From a pod being chosen to its first byte.",
-            one,
-            buckets=SECONDS,
-            registry=on,
+        self._retries = self._counter("retries", "Requests parked again, unsent.", *ours)
+        self._wakes = self._counter("wakes", "Wake writes by outcome.", *ours, "outcome")
+        self._seconds = self._times("request_seconds", "Whole requests.")
+        self._first_byte = self._times(
+            "first_byte_seconds", "From a pod being chosen to its first byte."
         )
-        self._waited = Histogram(
-            "torpor_gateway_wait_seconds", "Time parked.", one, buckets=SECONDS, registry=on
-        )
-        self._wakes = Counter(
-            "torpor_gateway_wakes", "Wake writes by outcome.", ("endpoint", "outcome"), registry=on
-        )
+        self._waited = self._times("wait_seconds", "Time parked.")
         self._wake_seconds = Histogram(
             "torpor_gateway_wake_write_seconds",
             "From the first waiting request to replicas being written.",
             buckets=(0.005, 0.01, 0.02, 0.045, 0.1, 0.25, 1, 2.5, 5),
-            registry=on,
+            registry=self.registry,
         )
-        self._retries = Counter(
-            "torpor_gateway_retries", "Requests parked again, unsent.", one, registry=on
-        )
-        self._tokens = Counter(
-            "torpor_gateway_tokens", "Tokens by kind.", ("endpoint", "kind"), registry=on
-        )
-        self._waiting = Gauge("torpor_gateway_waiting", "Requests parked.", one, registry=on)
-        self._in_flight = Gauge("torpor_gateway_in_flight", "Requests on a pod.", one, registry=on)
-        self._held = Gauge("torpor_gateway_held_bytes", "Bytes of parked bodies.", one, registry=on)
+        self._waiting = self._gauge("waiting", "Requests parked.")
+        self._in_flight = self._gauge("in_flight", "Requests on a pod.")
+        self._held = self._gauge("held_bytes", "Bytes of parked bodies.")
 
-    def request_ended(self, endpoint: str, status: int, seconds: float) -> None:
+    def request_ended(
+        self, whose: Whose, client: Client, status: int, seconds: float, on_pods: float
+    ) -> None:
         """Count it."""
-        self._child(self._requests, endpoint, str(status)).inc()
-        self._child(self._seconds, endpoint).observe(seconds)
+        self._requests.at(*whose, *client, str(status)).inc()
+        self._on_pods.at(*whose, *client).inc(on_pods)
+        self._seconds.at(*whose).observe(seconds)
 
     def turned_away(self, status: int) -> None:
         """Count it, under no endpoint."""
-        self._requests.labels("", str(status)).inc()
+        self._requests.at(*NOBODY, *Client(), str(status)).inc()
 
-    def first_byte(self, endpoint: str, seconds: float) -> None:
+    def first_byte(self, whose: Whose, seconds: float) -> None:
         """Count it."""
-        self._child(self._first_byte, endpoint).observe(seconds)
+        self._first_byte.at(*whose).observe(seconds)
 
-    def waited(self, endpoint: str, seconds: float) -> None:
+    def waited(self, whose: Whose, seconds: float) -> None:
         """Count it."""
-        self._waited.labels(endpoint).observe(seconds)
+        self._waited.at(*whose).observe(seconds)
 
-    def wake_written(self, endpoint: str, outcome: str, seconds: float) -> None:
+    def wake_written(self, whose: Whose, outcome: str, seconds: float) -> None:
         """Count it."""
-        self._wakes.labels(endpoint, outcome).inc()
+        self._wakes.at(*whose, outcome).inc()
         self._wake_seconds.observe(seconds)
 
-    def retried(self, endpoint: str) -> None:
+    def retried(self, whose: Whose) -> None:
         """Count it."""
-        self._retries.labels(endpoint).inc()
+        self._retries.at(*whose).inc()
 
-    def tokens_used(self, endpoint: str, prompt: int, completion: int) -> None:
-        """Count them."""
-        self._child(self._tokens, endpoint, "prompt").inc(prompt)
-        self._child(self._tokens, endpoint, "completion").inc(completion)
+    def tokens_used(
+        self, whose: Whose, client: Client, prompt: int, completion: int, cached: int | None
+    ) -> None:
+        """Count them; without a word of the cache there is no series, which is not the same as 0."""
+        self._tokens.at(*whose, *client, "prompt").inc(prompt)
+        self._tokens.at(*whose, *client, "completion").inc(completion)
+        if cached is not None:
+            self._cached.at(*whose, *client).inc(cached)
 
-    def load(self, endpoint: str, waiting: int, in_flight: int, held_bytes: int) -> None:
+    def load(self, whose: Whose, waiting: int, in_flight: int, held_bytes: int) -> None:
         """Set the gauges."""
-        self._waiting.labels(endpoint).set(waiting)
-        self._in_flight.labels(endpoint).set(in_flight)
-        self._held.labels(endpoint).set(held_bytes)
+        self._waiting.at(*whose).set(waiting)
+        self._in_flight.at(*whose).set(in_flight)
+        self._held.at(*whose).set(held_bytes)
 
-    def forget(self, endpoint: str) -> None:
+    def left(self, whose: Whose) -> None:
         """Drop the gauges."""
         for gauge in (self._waiting, self._in_flight, self._held):
-            gauge.remove_by_labels({"endpoint": endpoint})
+            gauge.forget(whose._asdict())
+
+    def forget(self, gone: Gone) -> None:
+        """Drop the series."""
+        values = gone.whose._asdict()
+        values |= {} if gone.key is None else {"key": gone.key}
+        values |= {} if gone.adapter is None else {"adapter": gone.adapter}
+        for counter in (
+            self._requests,
+            self._on_pods,
+            self._tokens,
+            self._cached,
+            self._retries,
+            self._wakes,
+        ):
+            counter.forget(values)
+        for histogram in (self._seconds, self._first_byte, self._waited):
+            histogram.forget(values)
+        for gauge in (self._waiting, self._in_flight, self._held):
+            gauge.forget(values)
 
     def render(self) -> bytes:
         """Return all instruments in the text format."""
         return generate_latest(self.registry)
 
-    def _child(self, instrument: Instrument, *labels: str) -> Instrument:
-        """Return an instrument's child without the checks that `labels` makes each time."""
-        key = (instrument, labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = instrument.labels(*labels)
-        return cast(Instrument, child)
+    def _counter(self, name: str, words: str, *labels: str) -> _Children[Counter]:
+        made = Counter(f"torpor_gateway_{name}", words, labels, registry=self.registry)
+        return _Children(made, *labels)
+
+    def _times(self, name: str, words: str) -> _Children[Histogram]:
+        name, labels = f"torpor_gateway_{name}", Whose._fields
+        made = Histogram(name, words, labels, buckets=SECONDS, registry=self.registry)
+        return _Children(made, *labels)
+
+    def _gauge(self, name: str, words: str) -> _Children[Gauge]:
+        made = Gauge(f"torpor_gateway_{name}", words, Whose._fields, registry=self.registry)
+        return _Children(made, *Whose._fields)

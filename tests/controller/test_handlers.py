@@ -12,7 +12,7 @@ from tests.controller import podstates as states
 from tests.controller.stage import gpu_class, node, until
 from torpor import clock
 from torpor.cluster.connect import Api
-from torpor.controller.handlers import OURS, Ears, settings
+from torpor.controller.handlers import OURS, Departed, Ears, settings
 from torpor.controller.seen import Key, Seen
 from torpor.controller.workers import Workers
 from torpor.manifests import names
@@ -33,11 +33,11 @@ PLURALS = {
 class Listener:
     """kopf's part: calls the handlers that were registered, as its watches would."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, departed: Departed = lambda _obj, _pods: None) -> None:
         self.seen = Seen("torpor-system")
         self.passes: list[Key] = []
         self.workers = Workers(self._run)
-        self.ears = Ears(self.seen, self.workers, api)
+        self.ears = Ears(self.seen, self.workers, api, departed)
         registry = self.ears.registry()
         self.indices = self._functions(registry._indexing, "listed-")
         self.events = self._functions(registry._watching, "hear-")
@@ -129,6 +129,18 @@ async def test_an_endpoint_that_is_deleted_is_forgotten_and_cleaned_up_after(
     working = {task.get_name() for task in asyncio.all_tasks()}
     assert "endpoint ml/other" in working
     assert "endpoint ml/tiny" not in working
+
+
+async def test_who_was_deleted_is_told_once_as_it_was_last_and_with_its_pods(api: Api) -> None:
+    told: list[tuple[Json, list[str]]] = []
+    listener = Listener(api, lambda obj, pods: told.append((obj, [pod.uid for pod in pods])))
+    await listener.list("pods", states.READY)
+    await listener.list("inferenceendpoints", endpoint(), endpoint("other"))
+    last = endpoint() | {"status": {"tokens": {"prompt": 3}}}
+    for _ in range(2):  # the audit may find what an event tells as well
+        await listener.hear("inferenceendpoints", last, "DELETED")
+    assert told == [(last, [states.READY["metadata"]["uid"]])]
+    await listener.workers.stop()
 
 
 async def test_a_pod_concerns_its_endpoint_alone(full: Listener) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientSession
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from torpor.controller.health import State, serve
 
@@ -19,7 +19,11 @@ class Page:
 async def page() -> AsyncIterator[Page]:
     registry, state = CollectorRegistry(), State()
     Counter("torpor_seen", "Shown.", registry=registry).inc(3)
-    runner = await serve("127.0.0.1", 0, registry, state)
+
+    async def metrics() -> bytes:
+        return generate_latest(registry)
+
+    runner = await serve("127.0.0.1", 0, metrics, state)
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     async with ClientSession(url) as client:
         yield Page(state, client)

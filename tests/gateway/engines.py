@@ -32,6 +32,8 @@ class Engine:
         """If set, streams wait for it after their first chunk."""
         self.first = FIXED_CHUNKS[0]
         """The first chunk of a stream."""
+        self.details: Json = {}
+        """More members of the usage of answers that do not stream."""
         self.status = 200
         self.error: bytes | None = None
         self.break_after: int | None = None
@@ -90,6 +92,7 @@ class Engine:
         asked: Json = json.loads(body) if body.startswith(b"{") else {}
         if not asked.get("stream"):
             usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+            usage |= self.details
             return web.json_response({"model": asked.get("model"), "usage": usage})
         chunks = [self.first, *FIXED_CHUNKS[1:]]
         if (asked.get("stream_options") or {}).get("include_usage"):

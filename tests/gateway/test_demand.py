@@ -82,9 +82,12 @@ async def test_metrics_are_text_with_bounded_labels(world: World) -> None:
     status, body = await world.internal("/metrics")
     assert status == 200
     text = body.decode()
-    assert 'torpor_gateway_requests_total{code="200",endpoint="shop/llama"} 1.0' in text
-    assert 'torpor_gateway_tokens_total{endpoint="shop/llama",kind="prompt"} 5.0' in text
-    assert 'torpor_gateway_in_flight{endpoint="shop/llama"} 0.0' in text
+    rest = 'model_name="llama",namespace="shop"'
+    asked = f'{{adapter="",code="200",endpoint="llama",key="",{rest}}}'
+    assert f"torpor_gateway_requests_total{asked} 1.0" in text
+    told = f'{{adapter="",endpoint="llama",key="",kind="prompt",{rest}}}'
+    assert f"torpor_gateway_tokens_total{told} 5.0" in text
+    assert f'torpor_gateway_in_flight{{endpoint="llama",{rest}}} 0.0' in text
     assert "unknown" not in text
 
 

@@ -48,6 +48,31 @@ def test_an_event_without_end_is_passed_on_unread() -> None:
     assert meter.feed(long) == long
 
 
+@pytest.mark.parametrize(
+    ("details", "cached"),
+    [
+        ({"prompt_tokens_details": {"cached_tokens": 3}}, 3),
+        ({"input_tokens_details": {"cached_tokens": 0}}, 0),
+        ({"prompt_tokens_details": None}, None),
+        ({"prompt_tokens_details": {"cached_tokens": None}}, None),
+        ({"prompt_tokens_details": {"audio_tokens": 3}}, None),
+        ({}, None),
+    ],
+    ids=["chat", "responses", "none", "null", "not said", "absent"],
+)
+def test_what_the_engine_had_cached_is_known_only_where_it_says_so(
+    details: dict[str, object], cached: int | None
+) -> None:
+    usage = {"prompt_tokens": 4, "completion_tokens": 9} | details
+    meter = BodyUsage()
+    meter.feed(json.dumps({"usage": usage}).encode())
+    assert meter.used == Used(4, 9, cached)
+    stream = StreamUsage(strip=False)
+    for event in ({"usage": usage}, {"usage": {"prompt_tokens": 4, "completion_tokens": 9}}):
+        stream.feed(b"data: " + json.dumps(event).encode() + b"\n\n")
+    assert stream.used == Used(4, 9, cached)
+
+
 def test_a_chunk_with_choices_and_usage_is_counted_and_kept() -> None:
     event = b'data: {"choices":[{"index":0}],"usage":{"prompt_tokens":4,"completion_tokens":9}}\n\n'
     meter = StreamUsage(strip=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from torpor import clock
@@ -18,7 +18,9 @@ Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
 
-class _News(NamedTuple):
+class News(NamedTuple):
+    """One Event to be."""
+
     reason: str
     message: str
     warns: bool = False
@@ -28,19 +30,25 @@ async def post_events(
     objects: Objects, endpoint: Json, before: EndpointStatus, after: EndpointStatus, who: str
 ) -> None:
     """Post an Event for each condition among Ready and Awake whose reason changed, for money, and for weights."""
-    for news in (
+    news = (
         *_of_conditions(before, after),
         *_of_money(before, after),
         *_of_weights(before, after),
-    ):
+    )
+    await post(objects, endpoint, news, who)
+
+
+async def post(objects: Objects, endpoint: Json, news: Iterable[News], who: str) -> None:
+    """Post *news* about an endpoint as Events in its namespace, which takes them also when the endpoint is gone."""
+    for one in news:
         try:
-            await objects.create(_event(endpoint, news, who), names.FIELD_MANAGER)
+            await objects.create(_event(endpoint, one, who), names.FIELD_MANAGER)
         except TorporError as error:
             # A namespace that is going away takes no Events; the status says it all.
             log.info("no Event for %s: %s", endpoint["metadata"]["name"], error.message)
 
 
-def _of_conditions(before: EndpointStatus, after: EndpointStatus) -> Iterator[_News]:
+def _of_conditions(before: EndpointStatus, after: EndpointStatus) -> Iterator[News]:
     for kind in (ConditionType.READY, ConditionType.AWAKE):
         old, new = before.condition(kind.value), after.condition(kind.value)
         if new is None or not _notable(old, new):
@@ -53,10 +61,10 @@ def _of_conditions(before: EndpointStatus, after: EndpointStatus) -> Iterator[_N
         ):
             message = "weights checked; the endpoint will answer"
         bad = kind is ConditionType.READY and new.status == "False"
-        yield _News(new.reason, message, bad)
+        yield News(new.reason, message, bad)
 
 
-def _of_money(before: EndpointStatus, after: EndpointStatus) -> Iterator[_News]:
+def _of_money(before: EndpointStatus, after: EndpointStatus) -> Iterator[News]:
     """Half, most and all of a budget spent, and another month; and who is cheaper, where that turns."""
     for kind, quiet, loud in (
         (
@@ -69,10 +77,10 @@ def _of_money(before: EndpointStatus, after: EndpointStatus) -> Iterator[_News]:
         old, new = before.condition(kind.value), after.condition(kind.value)
         if new is None or (old.reason if old else quiet.value) == new.reason:
             continue
-        yield _News(new.reason, new.message, new.known_reason in loud)
+        yield News(new.reason, new.message, new.known_reason in loud)
 
 
-def _of_weights(before: EndpointStatus, after: EndpointStatus) -> Iterator[_News]:
+def _of_weights(before: EndpointStatus, after: EndpointStatus) -> Iterator[News]:
     """The start, the end and the failure of each node's download."""
     states = {node.name: node.state for node in before.weights.nodes}
     if before.weights.hash != after.weights.hash:
@@ -82,19 +90,19 @@ def _of_weights(before: EndpointStatus, after: EndpointStatus) -> Iterator[_News
             yield from _of_node(node, after)
 
 
-def _of_node(node: WeightsNode, after: EndpointStatus) -> Iterator[_News]:
+def _of_node(node: WeightsNode, after: EndpointStatus) -> Iterator[News]:
     size = f"{(after.weights.bytes or 0) / 1e9:.2f} GB"
     match node.state:
         case "Fetching":
-            yield _News(Reason.WEIGHTS_FETCHING, f"{node.name} downloads {size} of weights")
+            yield News(Reason.WEIGHTS_FETCHING, f"{node.name} downloads {size} of weights")
         case "Ready":
             proof = f", verified by {node.verified}" if node.verified else ""
-            yield _News(Reason.WEIGHTS_ON_NODES, f"{node.name} has {size} of weights{proof}")
+            yield News(Reason.WEIGHTS_ON_NODES, f"{node.name} has {size} of weights{proof}")
         case "Failed":
             found = after.condition(ConditionType.WEIGHTS_READY.value)
             told = found is not None and found.known_reason is not Reason.WEIGHTS_FETCHING
             reason = found.reason if found is not None and told else Reason.WEIGHTS_INTERNAL
-            yield _News(reason, f"{node.name}: {node.message or 'the download failed'}", warns=True)
+            yield News(reason, f"{node.name}: {node.message or 'the download failed'}", warns=True)
         case _:
             return
 
@@ -107,7 +115,7 @@ def _notable(old: Condition | None, new: Condition) -> bool:
     return old.reason != new.reason and not {old.reason, new.reason} <= quiet
 
 
-def _event(endpoint: Json, news: _News, who: str) -> Json:
+def _event(endpoint: Json, news: News, who: str) -> Json:
     metadata = endpoint["metadata"]
     now = clock.now()
     mark = names.digest(metadata["uid"], news.reason, news.message, now.isoformat(), length=16)

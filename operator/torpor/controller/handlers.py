@@ -8,7 +8,7 @@ half a view. Handlers then touch, and take out what is gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from torpor.cluster.connect import Api
 from torpor.controller.audit import Shelf
 from torpor.controller.seen import Key, Seen
 from torpor.controller.workers import Workers
+from torpor.domain.observation import PodSeen
 from torpor.manifests import names
 
 Json = dict[str, Any]
@@ -31,6 +32,8 @@ LOGIN_LIFETIME = timedelta(minutes=30)
 Take = Callable[[Json, bool], Iterable[Key]]
 """Takes in an object (True: it is gone) and returns the endpoints it concerns."""
 
+Departed = Callable[[Json, Sequence[PodSeen]], None]
+"""Hears of an endpoint that was deleted, as it was last, with what is known of its pods."""
 
 OURS = f"{names.PART_OF}={names.PART_OF_TORPOR}"
 
@@ -55,9 +58,12 @@ class Kind:
 class Ears:
     """Carries what kopf hears to `Seen` and the workers."""
 
-    def __init__(self, seen: Seen, workers: Workers, api: Api) -> None:
-        """Fill *seen*, touch *workers*, and log in with the credentials of *api*."""
+    def __init__(
+        self, seen: Seen, workers: Workers, api: Api, departed: Departed = lambda _obj, _pods: None
+    ) -> None:
+        """Fill *seen*, touch *workers*, tell *departed*, and log in with the credentials of *api*."""
         self._api = api
+        self._departed = departed
         self._seen = seen
         self._workers = workers
         self._pending: set[Key] = set()
@@ -131,9 +137,12 @@ class Ears:
     def _take_endpoint(self, obj: Json, gone: bool) -> Iterable[Key]:
         key: Key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
         if gone:
+            known, pods = key in self._seen.endpoints, self._seen.engine_pods(key, clock.now_ms())
             self._seen.forget(key)
             self._workers.drop(key)
             self.left.set()
+            if known:
+                self._departed(obj, pods)
             return ()
         self._seen.endpoints[key] = obj
         return (key,)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 
 @dataclass(slots=True)
@@ -22,8 +23,10 @@ class State:
         return "listing the cluster" if self.leads and not self.listed.is_set() else None
 
 
-async def serve(host: str, port: int, registry: CollectorRegistry, state: State) -> web.AppRunner:
-    """Serve until the returned runner is cleaned up."""
+async def serve(
+    host: str, port: int, page: Callable[[], Awaitable[bytes]], state: State
+) -> web.AppRunner:
+    """Serve until the returned runner is cleaned up; *page* gives the metrics in the text format."""
 
     async def alive(_: web.Request) -> web.Response:
         return web.json_response({"leader": state.leads})
@@ -35,8 +38,7 @@ async def serve(host: str, port: int, registry: CollectorRegistry, state: State)
         )
 
     async def metrics(_: web.Request) -> web.Response:
-        body = generate_latest(registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=await page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.router.add_get("/healthz", alive)

@@ -1,21 +1,39 @@
-"""The controller's instruments: passes, and per endpoint what it costs, what runs, and the GPU-seconds by phase."""
+"""The controller's page of metrics: its own passes, and every endpoint as its status has it."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
+from prometheus_client import (
+    CollectorRegistry,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from pydantic import ValidationError
 
 from torpor import clock
 from torpor.api.status import EndpointStatus
-from torpor.controller.seen import Seen
+from torpor.controller.families import FAMILIES, Family, samples
+from torpor.controller.seen import Key, Seen
+from torpor.domain.bookkeeping import meter_of
+from torpor.domain.metering import totals
+from torpor.domain.observation import Demand
+from torpor.domain.remembering import epoch_ms
 
-_PHASES = ("starting", "busy", "idle", "terminating")
-_STATES = ("Queued", "Fetching", "Ready", "Failed")
-_LABELS = ("namespace", "model_name", "endpoint")
+Json = dict[str, Any]
+DemandOf = Callable[[Key], Demand]
+log = logging.getLogger(__name__)
+disable_created_metrics()  # when a series began interests nobody here
+
+AT_ONCE = 50
+"""Statuses that are read in one go: a tenth of a millisecond to half of one each."""
+_UNSHOWN = frozenset({"hours", "monthStart", "closed"})
+"""Parts of a ledger that no metric shows, and that three quarters of the time of reading a status would go into."""
 
 
 class ControllerMetrics:
@@ -30,6 +48,7 @@ class ControllerMetrics:
             buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5),
             registry=registry,
         )
+        self._endpoints: _Endpoints | None = None
 
     async def timed(self, running: Awaitable[int | None]) -> int | None:
         """Await a pass and count how long it took."""
@@ -39,60 +58,110 @@ class ControllerMetrics:
         finally:
             self._passes.observe(clock.monotonic() - began)
 
-    def watch(self, seen: Seen) -> None:
-        """Show the endpoints of *seen*, read from their status at each scrape."""
-        self.registry.register(_Endpoints(seen))
+    def watch(self, seen: Seen, demand_of: DemandOf) -> None:
+        """Show the endpoints of *seen*, read from their status at each scrape.
+
+        *demand_of* tells which part of a running pod's time was busy since the ledger was last brought up to date.
+        """
+        self._endpoints = _Endpoints(seen, demand_of)
+
+    async def page(self) -> bytes:
+        """Return all metrics in the text format; while many statuses are read anew, others have their turn."""
+        if self._endpoints is not None:
+            await self._endpoints.read_ahead()
+        return self.render()
+
+    def render(self) -> bytes:
+        """Return the same at once."""
+        own = generate_latest(self.registry)
+        return own if self._endpoints is None else own + self._endpoints.render()
 
 
-class _Endpoints(Collector):
-    """Reads the status of every endpoint when it is scraped, so that nothing has to be kept in step."""
+class _Drawn(NamedTuple):
+    """An object, and the lines that it adds to each family."""
 
-    def __init__(self, seen: Seen) -> None:
+    obj: Json
+    lines: dict[Family, str]
+
+
+class _Endpoints:
+    """Writes the page of all endpoints from their status, so that nothing has to be kept in step.
+
+    A status is read once: objects are replaced and never changed, so the lines of one that is still the same object
+    are still true. Of a thousand endpoints those that sleep, most of them, cost a scrape nothing but the joining.
+    """
+
+    def __init__(self, seen: Seen, demand_of: DemandOf) -> None:
         self._seen = seen
+        self._demand_of = demand_of
+        self._drawn: dict[Key, _Drawn] = {}
 
-    def collect(self) -> Iterable[Metric]:
-        gpu = CounterMetricFamily(
-            "torpor_endpoint_gpu_seconds", "GPU-seconds by phase.", labels=(*_LABELS, "phase")
-        )
-        rate = GaugeMetricFamily(
-            "torpor_endpoint_cost_per_hour", "Cost per hour now.", labels=(*_LABELS, "currency")
-        )
-        spent = CounterMetricFamily(
-            "torpor_endpoint_cost", "Cost since creation.", labels=(*_LABELS, "currency")
-        )
-        ready = GaugeMetricFamily(
-            "torpor_endpoint_replicas_ready", "Ready replicas.", labels=_LABELS
-        )
-        nodes = GaugeMetricFamily(
-            "torpor_endpoint_weights_nodes",
-            "Nodes that should have the weights, by how they stand there.",
-            labels=(*_LABELS, "state"),
-        )
-        arrived = GaugeMetricFamily(
-            "torpor_endpoint_weights_bytes",
-            "Bytes of the weights that lie on nodes, all nodes together.",
-            labels=_LABELS,
-        )
-        arriving = GaugeMetricFamily(
-            "torpor_endpoint_weights_bytes_per_second",
-            "Rate of the downloads under way, all nodes together.",
-            labels=_LABELS,
-        )
-        for (namespace, name), obj in self._seen.endpoints.items():
-            status = EndpointStatus.model_validate(obj.get("status") or {})
-            cost, labels = status.cost, (namespace, status.display.model or name, name)
-            for phase in _PHASES:
-                gpu.add_metric((*labels, phase), getattr(cost.gpu_ms, phase) / 1000)
-            ready.add_metric(labels, status.ready_replicas)
-            stand = status.weights.nodes
-            for state in _STATES:
-                count = sum(node.state == state for node in stand)
-                nodes.add_metric((*labels, state), count)
-            arrived.add_metric(labels, sum(node.bytes or 0 for node in stand))
-            arriving.add_metric(labels, sum(node.bytes_per_second or 0 for node in stand))
-            currency = cost.currency or ""
-            if cost.per_hour is not None:
-                rate.add_metric((*labels, currency), float(cost.per_hour))
-            if cost.spent is not None:
-                spent.add_metric((*labels, currency), float(cost.spent))
-        return (gpu, rate, spent, ready, nodes, arrived, arriving)
+    async def read_ahead(self) -> None:
+        for number, key in enumerate(list(self._seen.endpoints), 1):
+            if (obj := self._seen.endpoints.get(key)) is not None:
+                self._drawn[key] = self._draw(key, obj)
+            if not number % AT_ONCE:
+                await asyncio.sleep(0)
+
+    def render(self) -> bytes:
+        there = self._seen.endpoints
+        self._drawn = {key: self._draw(key, obj) for key, obj in there.items()}
+        drawn = self._drawn.values()
+        return "".join(
+            f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.kind}\n"
+            + "".join(one.lines.get(family, "") for one in drawn)
+            for family in FAMILIES
+        ).encode()
+
+    def _draw(self, key: Key, obj: Json) -> _Drawn:
+        before = self._drawn.get(key)
+        if before is not None and before.obj is obj:
+            return before
+        try:
+            return _Drawn(obj, lines_of(key, obj, self._demand_of))
+        except ValidationError as error:
+            log.error("%s/%s: its status cannot be read, so no metrics show it: %s", *key, error)
+            return _Drawn(obj, {})
+
+
+def lines_of(key: Key, obj: Json, demand_of: DemandOf) -> dict[Family, str]:
+    """Return what an endpoint adds to each family, in the text format.
+
+    Raises:
+        ValidationError: its status is not one that this version knows.
+    """
+    status = _read(obj.get("status") or {})
+    meter, as_of = meter_of(status.cost), epoch_ms(status.cost.as_of)
+    rows = meter.rows
+    if meter.live and as_of is not None:
+        rows = totals(meter, demand_of(key), as_of)
+    whose = _labels(
+        ("namespace", "model_name", "endpoint"), (key[0], status.display.model or key[1], key[1])
+    )
+    found: dict[Family, str] = {}
+    for family, value, labels in samples(status, rows, meter.settled):
+        more = _more_labels(family.labels, labels) if labels else ""
+        line = f"{family.name}{{{whose}{more}}} {float(value)!r}\n"
+        found[family] = found.get(family, "") + line
+    return found
+
+
+def _read(status: Json) -> EndpointStatus:
+    cost = {
+        part: value for part, value in (status.get("cost") or {}).items() if part not in _UNSHOWN
+    }
+    return EndpointStatus.model_validate(status | {"cost": cost})
+
+
+def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> str:
+    return ",".join(f'{n}="{_escaped(v)}"' for n, v in zip(names, values, strict=True))
+
+
+@lru_cache(maxsize=4096)
+def _more_labels(names: tuple[str, ...], values: tuple[str, ...]) -> str:
+    """Return the labels of a sample beside the endpoint's own: the same few for every endpoint."""
+    return f",{_labels(names, values)}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

@@ -25,6 +25,7 @@ from torpor.controller.audit import Audit
 from torpor.controller.children import Children
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
+from torpor.controller.farewells import Farewells
 from torpor.controller.garbage import Home, NodeLabels
 from torpor.controller.handlers import Ears
 from torpor.controller.health import State
@@ -79,7 +80,7 @@ async def run(settings: ControllerSettings) -> int:
     metrics = ControllerMetrics(CollectorRegistry())
     listing = Listing(state, settings.namespace, lambda: lease.holder)
     ports = [
-        await health.serve(settings.host, settings.port, metrics.registry, state),
+        await health.serve(settings.host, settings.port, metrics.page, state),
         await serving.serve(settings.page_host, settings.page_port, listing),
     ]
     try:
@@ -119,9 +120,10 @@ async def _act(
         progress,
     )
     reconciler = Reconciler(tools)
-    metrics.watch(seen)
+    metrics.watch(seen, demand.demand)
     listing.show(seen)
-    ears = Ears(seen, workers, api)
+    farewells = Farewells(objects, settings.pod_name)
+    ears = Ears(seen, workers, api, farewells.note)
     home = Home(settings.namespace, settings.lease_name)
     labels = NodeLabels(seen, objects, installation, home)
     state.listed = ears.listed
@@ -132,6 +134,7 @@ async def _act(
         "lease": asyncio.create_task(lease.hold()),
         "demand": asyncio.create_task(demand.run()),
         "progress": asyncio.create_task(progress.run()),
+        "farewells": asyncio.create_task(farewells.run()),
         "audit": asyncio.create_task(Audit(api, ears.shelves()).run(ears.listed)),
         "labels": asyncio.create_task(labels.run(ears.listed, ears.left)),
         "kopf": asyncio.create_task(

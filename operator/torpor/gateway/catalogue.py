@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from torpor.api.conditions import Reason
 from torpor.api.endpoint import InferenceEndpointSpec
 from torpor.domain.waitroom import Refusal, Terms, Willing
+from torpor.metrics import Whose
 
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -52,11 +53,25 @@ class Entry:
     """What the controller says of a wake under way, for those who wait."""
     version: int = 0
     """resourceVersion of the object that this was read from; 0 if it had none."""
+    key_names: tuple[str, ...] = ()
+    """Names of the keys, in the order of `keys`."""
+    adapters: tuple[str, ...] = ()
+    """Those of the names that are adapters."""
 
     @property
     def key(self) -> str:
         """Return `namespace/name`."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def whose(self) -> Whose:
+        """Return the labels of its metrics."""
+        return Whose(self.namespace, self.names[0], self.name)
+
+    @property
+    def counted_as(self) -> tuple[Whose, tuple[str, ...], tuple[str, ...]]:
+        """Return every name of it that is a label's value."""
+        return self.whose, self.key_names, self.adapters
 
 
 def read_entry(obj: Json, before: Entry | None = None) -> Entry:
@@ -113,6 +128,8 @@ def _read_spec(obj: Json, before: Entry | None) -> Entry:
         ),
         first_byte_timeout=queue.first_byte_timeout.total_seconds(),
         total_timeout=queue.total_timeout.total_seconds(),
+        key_names=tuple(key.name for key in spec.access.keys),
+        adapters=tuple(adapter.name for adapter in model.adapters),
     )
 
 

@@ -22,6 +22,7 @@ from torpor.domain.waitroom import (
 from torpor.gateway.catalogue import Entry
 from torpor.gateway.tally import CLIENT_LEFT, Outcome, Tally, WakeTimes
 from torpor.gateway.tools import Tools
+from torpor.metrics import Client
 
 PASSES = 6
 """Passes over the event loop from a connection that waits to be accepted to its request being counted: microseconds
@@ -87,12 +88,12 @@ class Desk:
         self._places.pop(place.ticket, None)
         self._off_pod(place)
         if place.waited:
-            self._tools.metrics.waited(self.entry.key, place.waited)
+            self._tools.metrics.waited(self.entry.whose, place.waited)
         self._run(self.room.on_end(place.ticket, clock.monotonic()))
 
     def repark(self, place: Place) -> None:
         """Take back a request whose pod could not be reached; it waits for the next decision."""
-        self._tools.metrics.retried(self.entry.key)
+        self._tools.metrics.retried(self.entry.whose)
         self._off_pod(place)
         self._run(self.room.on_unreached(place.ticket, clock.monotonic()))
         if (deadline := self.room.next_deadline) is not None:
@@ -100,23 +101,24 @@ class Desk:
 
     def note_first_byte(self, seconds: float) -> None:
         """Note that an answer has begun, so many seconds after its request was sent."""
-        self._tools.metrics.first_byte(self.entry.key, seconds)
+        self._tools.metrics.first_byte(self.entry.whose, seconds)
         if self._waking is not None and self._waking.healthy_ms is not None:
             self._waking.first_byte_ms = clock.now_ms()
             self._waking = None
 
-    def note_end(self, outcome: Outcome, seconds: float) -> None:
-        """Count a request that has ended, for demand and metrics."""
-        tally, key, used = self.tally, self.entry.key, outcome.used
+    def note_end(self, outcome: Outcome, client: Client, seconds: float, waited: float) -> None:
+        """Count a request that has ended, for demand and metrics; so many of its seconds it *waited* for a pod."""
+        tally, whose, used = self.tally, self.entry.whose, outcome.used
+        metrics = self._tools.metrics
         if outcome.status < 400:
             tally.succeeded += 1
         elif outcome.status != CLIENT_LEFT:
             tally.failed += 1
-        self._tools.metrics.request_ended(key, outcome.status, seconds)
+        metrics.request_ended(whose, client, outcome.status, seconds, max(0.0, seconds - waited))
         if used.prompt or used.completion:
             tally.prompt_tokens += used.prompt
             tally.completion_tokens += used.completion
-            self._tools.metrics.tokens_used(key, used.prompt, used.completion)
+            metrics.tokens_used(whose, client, used.prompt, used.completion, used.cached)
 
     # What the watches say
 
@@ -203,7 +205,7 @@ class Desk:
         written = await self._tools.waker.wake(entry.namespace, entry.name, replicas)
         now_ms = clock.now_ms()
         seconds = (now_ms - times.at_ms) / 1000
-        self._tools.metrics.wake_written(entry.key, written.outcome.value, seconds)
+        self._tools.metrics.wake_written(entry.whose, written.outcome.value, seconds)
         if written.outcome is WriteOutcome.WRITTEN:
             times.patched_ms = now_ms
             self.tally.wakes.append(times)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from torpor.domain.waitroom import Refusal
 from torpor.gateway.catalogue import Entry
+from torpor.metrics import Client
 
 HINTED_NAMES = 200
 """Names that an unknown one is compared with: a mistake must not cost more than a request."""
@@ -128,6 +129,13 @@ def engine_name(entry: Entry, model: str) -> str:
         return model
     bare = model.removeprefix(f"{entry.namespace}/")
     return bare if bare in entry.names else entry.names[0]
+
+
+def client_of(entry: Entry, digest: bytes | None, name: str) -> Client:
+    """Return whom a request counts for that may use the endpoint and asks its engine for *name*."""
+    known = zip(entry.keys, entry.key_names, strict=False)
+    key = next((called for key, called in known if key == digest), "")
+    return Client(key, name if name in entry.adapters else "")
 
 
 def uninvited(digest: bytes | None) -> Refusal:

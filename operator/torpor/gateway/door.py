@@ -117,7 +117,7 @@ class Door:
                 return await self._turn_away(request, starting() if unknown else entry)
             desk, settings = self._hall.desk(entry), self._settings
             exchange = Exchange(
-                request, ask, holding, desk, self._upstream, settings, closing=self.closing
+                request, ask, digest, holding, desk, self._upstream, settings, closing=self.closing
             )
             return await exchange.run()
 

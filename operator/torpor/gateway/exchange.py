@@ -12,7 +12,7 @@ from torpor import clock
 from torpor.domain.waitroom import Refusal
 from torpor.gateway.asking import Ask, write_body
 from torpor.gateway.desk import Desk, Place
-from torpor.gateway.directory import engine_name
+from torpor.gateway.directory import client_of, engine_name
 from torpor.gateway.holding import Holding
 from torpor.gateway.relay import SHORT_ANSWER, Relay, read_whole
 from torpor.gateway.replies import Early, engine_headers
@@ -35,6 +35,7 @@ class Exchange:
         self,
         request: web.BaseRequest,
         ask: Ask,
+        digest: bytes | None,
         holding: Holding,
         desk: Desk,
         upstream: Upstream,
@@ -43,6 +44,7 @@ class Exchange:
     ) -> None:
         """Take all there is to know; *closing* asks the client to use another connection next time.
 
+        *digest* is of the key that let it in: whom it counts for is settled now, whatever the spec says at its end.
         Of the body only what the engine gets is kept: waiting costs its size once, and that is what *holding* counts.
         """
         entry = desk.entry
@@ -56,7 +58,9 @@ class Exchange:
         self._closing = closing
         self._entry = entry
         self._early: Early | None = None
-        self._body = write_body(ask, engine_name(entry, ask.model))
+        name = engine_name(entry, ask.model)
+        self._client = client_of(entry, digest, name)
+        self._body = write_body(ask, name)
         ask.body, ask.members = b"", None
         holding.settle(len(self._body))
         self._headers: CIMultiDict[str] = engine_headers(request, bool(entry.keys))
@@ -81,7 +85,8 @@ class Exchange:
                     self._desk.repark(place)
         finally:
             self._desk.leave(place)
-            self._desk.note_end(self.outcome, clock.monotonic() - began)
+            seconds = clock.monotonic() - began
+            self._desk.note_end(self.outcome, self._client, seconds, place.waited)
 
     async def _hold(self, decided: asyncio.Future[None]) -> None:
         """Wait for a decision; a client that reads a stream hears a comment now and then."""

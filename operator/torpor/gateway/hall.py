@@ -15,6 +15,7 @@ from torpor.domain.refusals import ending, removal
 from torpor.gateway.catalogue import Entry, read_entry, read_version
 from torpor.gateway.desk import Desk
 from torpor.gateway.directory import Directory
+from torpor.gateway.fading import Fading
 from torpor.gateway.pods import read_key
 from torpor.gateway.roster import Roster
 from torpor.gateway.tally import KEPT_MS, Tally
@@ -34,6 +35,7 @@ class Hall:
         self.tallies: dict[str, Tally] = {}
         self.roster = Roster()
         self.desks: dict[str, Desk] = {}
+        self.fading = Fading(tools.metrics)
         self.endpoints = Ears(_own_key, self._endpoint_changed, self._endpoint_removed)
         self.deployments = Ears(read_key, self._deployment_changed, self._deployment_removed)
         self.pods = Ears(_pod_key, self._pod_changed, self._pod_removed)
@@ -50,14 +52,18 @@ class Hall:
 
     def forget_the_gone(self) -> None:
         """Drop what has been told for ten minutes about pods and endpoints that are gone."""
-        self.roster.forget_until(clock.now_ms() - KEPT_MS)
+        now_ms = clock.now_ms()
+        self.roster.forget_until(now_ms - KEPT_MS)
+        self.fading.drop(now_ms)
         for key in self.tallies.keys() - self.desks.keys() - self.roster.keys:
             if not self.tallies[key].in_flight:
                 del self.tallies[key]
 
     def _endpoint_changed(self, key: str, obj: Json) -> None:
-        entry = read_entry(obj, self.directory.entries.get(key))
+        before = self.directory.entries.get(key)
+        entry = read_entry(obj, before)
         self.directory.put(entry)
+        self.fading.changed(before, entry, clock.now_ms())
         desk = self.desks.get(key)
         if desk is not None and desk.entry.uid == entry.uid:
             desk.told_entry(entry)
@@ -79,7 +85,7 @@ class Hall:
         self.directory.drop(key)
         if (desk := self.desks.pop(key, None)) is not None:
             desk.close(removal(desk.entry.terms))
-            self.tools.metrics.forget(key)
+            self.fading.changed(desk.entry, None, clock.now_ms())
 
     def _deployment_changed(self, key: str, obj: Json) -> None:
         replicas = int((obj.get("spec") or {}).get("replicas") or 0)

@@ -45,7 +45,8 @@ class Internal:
 
     def _render_metrics(self) -> web.Response:
         metrics = self._hall.tools.metrics
-        for key, desk in self._hall.desks.items():
+        self._hall.forget_the_gone()
+        for desk in self._hall.desks.values():
             room = desk.room
-            metrics.load(key, room.waiting, room.in_flight, room.waiting_bytes)
+            metrics.load(desk.entry.whose, room.waiting, room.in_flight, room.waiting_bytes)
         return web.Response(body=metrics.render(), headers={"Content-Type": METRICS_TYPE})

@@ -31,6 +31,8 @@ class Used(NamedTuple):
 
     prompt: int = 0
     completion: int = 0
+    cached: int | None = None
+    """Part of the prompt that the engine had in its cache; None while it does not say."""
 
 
 NOTHING_USED = Used()
@@ -42,9 +44,12 @@ def read_usage(usage: Any, before: Used) -> Used:
         return before
     prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
     completion = usage.get("completion_tokens", usage.get("output_tokens"))
+    details = usage.get("prompt_tokens_details", usage.get("input_tokens_details"))
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
     return Used(
         max(before.prompt, prompt if isinstance(prompt, int) else 0),
         max(before.completion, completion if isinstance(completion, int) else 0),
+        max(before.cached or 0, cached) if isinstance(cached, int) else before.cached,
     )
 
 
