@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import httpx
 
 from torpor import clock
 from torpor.controller.seen import Key, Seen
+from torpor.controller.writing import moves
 from torpor.domain.observation import Demand, GatewayReport, PodSeen, Tokens, WakeReport
 
 Json = dict[str, Any]
@@ -52,11 +53,10 @@ class DemandPoller:
         """Poll until cancelled; a gateway that does not answer is remembered as such, never as zero."""
         while True:
             began = clock.monotonic()
-            before = {key: self.demand(key) for key in self._seen.endpoints}
+            heard, names = dict(self._heard), self._names()
             await self.ask()
-            for key, old in before.items():
-                if _differs(old, self.demand(key)):
-                    self._touch(key)
+            for key in self._changed(heard, names):
+                self._touch(key)
             await asyncio.sleep(max(0.05, PERIOD_SECONDS - (clock.monotonic() - began)))
 
     async def ask(self) -> None:
@@ -86,11 +86,39 @@ class DemandPoller:
 
     def demand(self, key: Key) -> Demand:
         """Return what is known of one endpoint; gateways that were never asked yet are unreachable."""
+        return self._demand(key, self._heard, self._names())
+
+    def _names(self) -> list[str]:
+        return [pod["metadata"]["name"] for pod in self._seen.gateway_pods(clock.now_ms())]
+
+    def _changed(self, heard: Mapping[str, Heard], names: list[str]) -> list[Key]:
+        """Return the endpoints whose demand is another one than by what was *heard* of those *names* before.
+
+        Only those of which a gateway speaks are compared, so that a thousand that sleep cost nothing each second; and
+        those that run, if others answer than before: sleep depends on nobody's word.
+        """
+        now = self._names()
+        said = [
+            report.report.get("endpoints", {})
+            for report in (*heard.values(), *self._heard.values())
+        ]
+        spoken = {tuple(name.split("/", 1)) for endpoints in said for name in endpoints}
+        keys = [key for key in self._seen.endpoints if key in spoken]
+        if _answering(heard, names) != _answering(self._heard, now):
+            keys += [
+                key for key, obj in self._seen.endpoints.items() if moves(obj.get("status") or {})
+            ]
+        return [
+            key
+            for key in dict.fromkeys(keys)
+            if _differs(self._demand(key, heard, names), self._demand(key, self._heard, now))
+        ]
+
+    def _demand(self, key: Key, heard_of: Mapping[str, Heard], names: list[str]) -> Demand:
         uid = str(self._seen.endpoints.get(key, {}).get("metadata", {}).get("uid", ""))
         reports, unreachable = [], []
-        for pod in self._seen.gateway_pods(clock.now_ms()):
-            name = pod["metadata"]["name"]
-            heard = self._heard.get(name)
+        for name in names:
+            heard = heard_of.get(name)
             if heard is None or not heard.answered:
                 unreachable.append(name)
             if heard is not None and heard.report:
@@ -172,6 +200,10 @@ def _pods(pods: dict[str, Json]) -> Iterable[PodSeen]:
             finished_ms=pod.get("finishedAtMs"),
             gone_ms=pod.get("goneAtMs"),
         )
+
+
+def _answering(heard: Mapping[str, Heard], names: list[str]) -> dict[str, bool]:
+    return {name: name in heard and heard[name].answered for name in names}
 
 
 def _differs(old: Demand, new: Demand) -> bool:
