@@ -87,6 +87,22 @@ def wake(stage: Stage, api: ApiServer, count: int) -> None:
     until(f"{count} endpoints awake", awake, timeout=300, every=2.0)
 
 
+def settle(stage: Stage, api: ApiServer, seconds: float) -> None:
+    """Wait until no endpoint that sleeps has been written for so long: what was made is also told."""
+    with api.watching(ENDPOINTS.format(stage.namespace)) as seen:
+        time.sleep(3.0)
+        quiet = [time.monotonic(), float(len(seen.events))]
+
+        def calm() -> bool | None:
+            new = seen.events[int(quiet[1]) :]
+            if any(not _is_awake(obj) for _, _, obj in new):
+                quiet[0] = time.monotonic()
+            quiet[1] += len(new)
+            return True if time.monotonic() - quiet[0] >= seconds else None
+
+        until("the endpoints that sleep are left alone", calm, timeout=900, every=1.0)
+
+
 def watch(stage: Stage, api: ApiServer, seconds: float) -> Watched:
     """Look on for so long."""
     kinds = {
@@ -195,7 +211,8 @@ def look_on(stage: Stage, api: ApiServer, given: argparse.Namespace) -> Watched:
         fill(stage, api, given.endpoints)
     with step(f"wake {given.endpoints // 10}"):
         wake(stage, api, given.endpoints // 10)
-    time.sleep(given.settle)
+    with step("let it settle"):
+        settle(stage, api, given.settle)
     with step(f"look on for {given.seconds:.0f} s"):
         return watch(stage, api, given.seconds)
 
@@ -215,7 +232,9 @@ def parse() -> argparse.Namespace:
     options = argparse.ArgumentParser(prog="python -m bench.fleet", description=__doc__)
     options.add_argument("--endpoints", type=int, default=1000, help="a tenth of them awake")
     options.add_argument("--seconds", type=float, default=120, help="how long to look on")
-    options.add_argument("--settle", type=float, default=30, help="seconds of rest before that")
+    options.add_argument(
+        "--settle", type=float, default=30, help="seconds without a write to who sleeps before that"
+    )
     options.add_argument("--check", action="store_true", help="exit 1 if a bar is missed")
     return options.parse_args()
 
