@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,10 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.frame.ending import end_with
 from bench.frame.figures import Figure, percentile, report
 from bench.frame.ghost import haunting
+from bench.frame.gpuclasses import having_classes
 from bench.frame.stage import Stage, open_stage
-from dev.cluster import HarnessError
 from dev.cluster.progress import say, step
 from tests.cluster.apiserver import DEPLOYMENTS, ENDPOINTS, ApiServer, Seen, until
 from tests.cluster.killing import find_leader, process_of
@@ -28,7 +28,7 @@ from tests.cluster.killing import find_leader, process_of
 Json = dict[str, Any]
 GHOST = "ghost-0"
 LABELS = {"torpor.dev/bench-fleet": "true"}
-CLASSES = "/apis/torpor.dev/v1alpha1/gpuclasses"
+GPU_CLASS = "bench-fleet"
 LEFT = {"hash": "b" * 32, "bytes": 16_000_000, "files": 3}
 """What a check of the weights would have found."""
 
@@ -51,7 +51,7 @@ def fill(stage: Stage, api: ApiServer, count: int) -> None:
     root = ENDPOINTS.format(stage.namespace)
     spec: Json = {
         "prewarm": {"nodes": "none", "image": False},
-        "placement": {"classes": ["bench-fleet"]},
+        "placement": {"classes": [GPU_CLASS]},
         "scaling": {"keepAlive": {"policy": "fixed", "after": "2h"}},
     }
 
@@ -62,12 +62,13 @@ def fill(stage: Stage, api: ApiServer, count: int) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(count)))
-    known = [0]
+    said = 0
 
     def ready() -> bool | None:
+        nonlocal said
         found = sum(_is_ready(item) for item in api.items(root))
-        if found >= known[0] + count // 10:
-            known[0] = found
+        if found >= said + count // 10:
+            said = found
             say(f"{found} of {count} endpoints are Ready")
         return True if found == count else None
 
@@ -91,14 +92,15 @@ def settle(stage: Stage, api: ApiServer, seconds: float) -> None:
     """Wait until no endpoint that sleeps has been written for so long: what was made is also told."""
     with api.watching(ENDPOINTS.format(stage.namespace)) as seen:
         time.sleep(3.0)
-        quiet = [time.monotonic(), float(len(seen.events))]
+        since, known = time.monotonic(), len(seen.events)
 
         def calm() -> bool | None:
-            new = seen.events[int(quiet[1]) :]
+            nonlocal since, known
+            new = seen.events[known:]
             if any(not _is_awake(obj) for _, _, obj in new):
-                quiet[0] = time.monotonic()
-            quiet[1] += len(new)
-            return True if time.monotonic() - quiet[0] >= seconds else None
+                since = time.monotonic()
+            known += len(new)
+            return True if time.monotonic() - since >= seconds else None
 
         until("the endpoints that sleep are left alone", calm, timeout=900, every=1.0)
 
@@ -184,24 +186,16 @@ def measure(given: argparse.Namespace) -> int:
     with open_stage("fleet") as stage:
         api = ApiServer(Path(str(stage.torpor.kube.kubeconfig)))
         price = {"perGPUHour": "1.861", "currency": "USD"}
-        spec = {"memory": "44Gi", "gpusPerNode": 8, "nodeSelector": LABELS, "price": price}
-        gpu_class = {
-            "apiVersion": "torpor.dev/v1alpha1",
-            "kind": "GPUClass",
-            "metadata": {"name": "bench-fleet"},
-            "spec": spec,
-        }
-        api.apply(f"{CLASSES}/bench-fleet", gpu_class)
-        try:
-            with haunting(api, stage.namespace, GHOST, LABELS, given.endpoints, LEFT):
-                try:
-                    found = look_on(stage, api, given)
-                finally:
-                    with step("put all to rest"):
-                        api.delete(ENDPOINTS.format(stage.namespace))
-                        rest(stage, api)
-        finally:
-            api.delete(f"{CLASSES}/bench-fleet")
+        with (
+            having_classes(api, LABELS, {GPU_CLASS: price}),
+            haunting(api, stage.namespace, GHOST, LABELS, given.endpoints, LEFT),
+        ):
+            try:
+                found = look_on(stage, api, given)
+            finally:
+                with step("put all to rest"):
+                    api.delete(ENDPOINTS.format(stage.namespace))
+                    rest(stage, api)
     return report("fleet", figures_of(found, given.endpoints, awake), check=given.check)
 
 
@@ -240,11 +234,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        code = measure(parse())
-    except HarnessError as failed:
-        say(f"FAILED: {failed}")
-        code = 2
-    except KeyboardInterrupt:
-        code = 130
-    sys.exit(code)
+    end_with(lambda: measure(parse()))

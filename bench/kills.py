@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
+from bench.frame.ending import end_with
 from bench.frame.figures import Figure, report
 from bench.frame.killing import Tally, Victim
 from bench.frame.relay import Relay
 from bench.rivals.checkpoint import upload
 from bench.rivals.servers import VERSITYGW, serve
-from dev.cluster import HarnessError
 from dev.cluster.objectstore import draw_account
 from dev.cluster.places import places
 from dev.cluster.programs import ensure_program
@@ -77,11 +76,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        code = measure(parse())
-    except HarnessError as failed:
-        say(f"FAILED: {failed}")
-        code = 2
-    except KeyboardInterrupt:
-        code = 130
-    sys.exit(code)
+    end_with(lambda: measure(parse()))

@@ -10,30 +10,29 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.frame.ending import end_with
 from bench.frame.figures import Figure, report
+from bench.frame.gpuclasses import GPU_CLASSES, having_classes
 from bench.frame.hour import Outcome, play
 from bench.frame.ledgers import Ledger, ListPrice, difference, expected, lives_of, told
 from bench.frame.runtime import Ends, listening
 from bench.frame.stage import Stage, open_stage
-from dev.cluster import HarnessError
 from dev.cluster.progress import say
 from tests.cluster.apiserver import ENDPOINTS, PODS, ApiServer, Seen
 from tests.cluster.killing import kill_leader, remove_controller, wait_for_renewal
 from tests.cluster.space import Space
 
 Json = dict[str, Any]
-CLASSES = "/apis/torpor.dev/v1alpha1/gpuclasses"
+NODES = {"nvidia.com/gpu.product": "NVIDIA-L40S"}
+"""Those of the harness."""
 BASE = {"meter-plain": "1", "meter-cheap": "1.5", "meter-dear": "2", "meter-dated": "3"}
 NOWHERE = {"nvidia.com/gpu.product": None, "torpor.dev/no-such-label": "true"}
 """What meter-cheap selects from the middle of the run on: the next wake falls back to a dearer class."""
@@ -100,7 +99,11 @@ def run_cluster(stage: Stage, minutes: float, kills: int, seed: int) -> Ran:
     space = Space(stage.namespace, api, stage.torpor, stage.source)
     begun = time.time()
     change_ms = int(begun + minutes * 30) * 1000
-    with classes(api, change_ms), api.watching(space.path(PODS)) as pods, listening() as ends:
+    with (
+        having_classes(api, NODES, prices_of(change_ms)),
+        api.watching(space.path(PODS)) as pods,
+        listening() as ends,
+    ):
         for name, plan in PLANS.items():
             space.apply(compose(space, name, plan))
         for name in PLANS:
@@ -125,7 +128,7 @@ def kill_at_random(api: ApiServer, until: float, change_at: float, kills: int, s
     chance, done, taken = random.Random(seed), 0, False
     while time.time() < until or done < kills:
         if not taken and time.time() >= change_at:
-            api.patch(f"{CLASSES}/meter-cheap", {"spec": {"nodeSelector": NOWHERE}})
+            api.patch(f"{GPU_CLASSES}/meter-cheap", {"spec": {"nodeSelector": NOWHERE}})
             taken = True
             say("GPUClass meter-cheap has no node any more; meter-dated has another price")
         left = max(1.0, until - time.time())
@@ -180,32 +183,14 @@ def compose(space: Space, name: str, plan: Json) -> Json:
     return space.compose(name, keep_alive=plan["keep"], switches=switches, spec=spec)
 
 
-@contextmanager
-def classes(api: ApiServer, change_ms: int) -> Iterator[None]:
-    """The GPU classes of the run, all of them the harness's node; removed afterwards."""
+def prices_of(change_ms: int) -> dict[str, Json]:
+    """The prices of the run's GPU classes."""
     at = datetime.fromtimestamp(change_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    for name, price in BASE.items():
-        own: Json = {"perGPUHour": price, "currency": "USD"}
-        if name == "meter-dated":
-            own["changes"] = [{"effectiveFrom": at, "perGPUHour": LATER}]
-        spec = {
-            "memory": "44Gi",
-            "gpusPerNode": 8,
-            "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L40S"},
-            "price": own,
-        }
-        body = {
-            "apiVersion": "torpor.dev/v1alpha1",
-            "kind": "GPUClass",
-            "metadata": {"name": name},
-            "spec": spec,
-        }
-        api.apply(f"{CLASSES}/{name}", body)
-    try:
-        yield
-    finally:
-        for name in BASE:
-            api.delete(f"{CLASSES}/{name}")
+    prices: dict[str, Json] = {
+        name: {"perGPUHour": price, "currency": "USD"} for name, price in BASE.items()
+    }
+    prices["meter-dated"]["changes"] = [{"effectiveFrom": at, "perGPUHour": LATER}]
+    return prices
 
 
 def figures_of(hour: Outcome, ran: Ran | None, kills: int) -> list[Figure]:
@@ -267,11 +252,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        code = measure(parse())
-    except HarnessError as failed:
-        say(f"FAILED: {failed}")
-        code = 2
-    except KeyboardInterrupt:
-        code = 130
-    sys.exit(code)
+    end_with(lambda: measure(parse()))

@@ -11,12 +11,12 @@ import argparse
 import fcntl
 import shutil
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from bench.frame.ending import end_with
 from bench.frame.figures import Figure, report
 from bench.rivals.checkpoint import connect, upload
 from bench.rivals.clients import DISK, LIMITS, TORPOR, Client, all_clients
@@ -187,11 +187,4 @@ def parse() -> argparse.Namespace:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _stop)
-    try:
-        code = measure(parse())
-    except HarnessError as failed:
-        say(f"FAILED: {failed}")
-        code = 2
-    except KeyboardInterrupt:
-        code = 130
-    sys.exit(code)
+    end_with(lambda: measure(parse()))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 
+from bench.frame.ending import end_with
 from dev.cluster import Cluster, HarnessError
 from dev.cluster.progress import say
 from dev.install import Installed, install
@@ -117,15 +117,8 @@ async def ask_endpoint(gateway: str, model: str) -> float:
 def main(
     measure: Callable[[argparse.Namespace], Coroutine[Any, Any, int]],
     parser: argparse.ArgumentParser,
-) -> None:
+) -> NoReturn:
     """Run a benchmark from the command line and end the program with its exit code."""
     parser.add_argument("--check", action="store_true", help="exit 1 if a bar is missed")
     given = parser.parse_args()
-    try:
-        code = asyncio.run(measure(given))
-    except HarnessError as failed:
-        say(f"FAILED: {failed}")
-        code = 2
-    except KeyboardInterrupt:
-        code = 130
-    sys.exit(code)
+    end_with(lambda: asyncio.run(measure(given)))
