@@ -18,9 +18,9 @@ from torpor.domain.costfigures import budget_words, comparison_words, read_meter
 from torpor.domain.figures import cost_words
 from torpor.domain.ledger import Meter
 from torpor.domain.metering import booked, noted, stay_on
-from torpor.domain.observation import combined
+from torpor.domain.observation import Demand, combined
 from torpor.domain.remembering import epoch_ms, tokens_counted
-from torpor.domain.windows import Windows
+from torpor.domain.windows import Reading, Windows
 from torpor.domain.windows import kept as windows_kept
 
 
@@ -29,7 +29,6 @@ class Account:
     """What a pass knows of the endpoint's money, as of an instant."""
 
     meter: Meter
-    windows: Windows
     tokens: TokensStatus
     cost: CostStatus
     standing: Standing | None = None
@@ -38,58 +37,72 @@ class Account:
     """The same tokens at another's price; None without one to compare with."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """The meter brought up to date, and what it is read with."""
+
+    meter: Meter
+    windows: Windows
+    demand: Demand
+    tokens: TokensStatus
+    currency: str
+    since: datetime
+
+    def read(self, now_ms: int) -> Reading:
+        return read_meter(self.meter, self.demand, self.tokens, now_ms)
+
+
 def draw_account(endpoint: InferenceEndpoint, picture: Picture, now: datetime) -> Account:
     """Return the account as of *now*."""
-    before, demand = endpoint.status, picture.demand
-    tokens = tokens_counted(before.tokens, demand)
-    since = before.cost.since or endpoint.metadata.creation_timestamp or now
-    meter, windows = _metered(endpoint, picture, tokens, since, now)
-    chosen = picture.placement.gpu_class
-    currency = chosen.currency if chosen else before.cost.currency or "USD"
-    cost = cost_words(meter, windows, demand, tokens, currency, since, now)
+    books = _books(endpoint, picture, now)
+    cost = cost_words(
+        books.meter,
+        books.windows,
+        books.demand,
+        books.tokens,
+        books.currency,
+        books.since,
+        now,
+    )
     now_ms = epoch_ms(now) or 0
-    standing, comparison = _judged(endpoint, picture, meter, windows, tokens, currency, now_ms)
+    standing = _standing(endpoint, books, now_ms)
+    comparison = _comparison(endpoint, picture, books, now_ms)
     judged = {
         "budget": budget_words(standing),
         "comparison": comparison_words(comparison),
     }
-    return Account(meter, windows, tokens, cost.model_copy(update=judged), standing, comparison)
+    cost = cost.model_copy(update=judged)
+    return Account(books.meter, books.tokens, cost, standing, comparison)
 
 
 def standing_of(endpoint: InferenceEndpoint, picture: Picture, now: datetime) -> Standing | None:
     """Return how the budget stands before anything is decided; None without one."""
     if endpoint.spec.cost is None or endpoint.spec.cost.budget is None:
         return None
-    return draw_account(endpoint, picture, now).standing
+    return _standing(endpoint, _books(endpoint, picture, now), epoch_ms(now) or 0)
 
 
-def _judged(
-    endpoint: InferenceEndpoint,
-    picture: Picture,
-    meter: Meter,
-    windows: Windows,
-    tokens: TokensStatus,
-    currency: str,
-    now_ms: int,
-) -> tuple[Standing | None, Comparison | None]:
-    words = endpoint.spec.cost
+def _standing(endpoint: InferenceEndpoint, books: _Books, now_ms: int) -> Standing | None:
+    words = endpoint.spec.cost.budget if endpoint.spec.cost else None
     if words is None:
-        return None, None
-    reading = read_meter(meter, picture.demand, tokens, now_ms)
-    standing = comparison = None
-    if words.budget is not None:
-        refuses = words.budget.action is BudgetAction.REFUSE_WAKE
-        budget = Budget(money.units(words.budget.monthly), refuses)
-        standing = assess(budget, windows, reading, currency, now_ms)
-    if words.compare_with is not None:
-        offer = Offer(
-            words.compare_with.name,
-            money.known_micro(words.compare_with.input_per_million),
-            money.known_micro(words.compare_with.output_per_million),
-        )
-        always_on = _always_on(endpoint, picture)
-        comparison = compare(offer, windows, reading, always_on, currency, now_ms)
-    return standing, comparison
+        return None
+    budget = Budget(money.units(words.monthly), words.action is BudgetAction.REFUSE_WAKE)
+    return assess(budget, books.windows, books.read(now_ms), books.currency, now_ms)
+
+
+def _comparison(
+    endpoint: InferenceEndpoint, picture: Picture, books: _Books, now_ms: int
+) -> Comparison | None:
+    words = endpoint.spec.cost.compare_with if endpoint.spec.cost else None
+    if words is None:
+        return None
+    offer = Offer(
+        words.name,
+        money.known_micro(words.input_per_million),
+        money.known_micro(words.output_per_million),
+    )
+    always_on = _always_on(endpoint, picture)
+    return compare(offer, books.windows, books.read(now_ms), always_on, books.currency, now_ms)
 
 
 def _always_on(endpoint: InferenceEndpoint, picture: Picture) -> int | None:
@@ -104,17 +117,13 @@ def _floor(endpoint: InferenceEndpoint) -> int:
     return max(1, endpoint.spec.scaling.min_replicas)
 
 
-def _metered(
-    endpoint: InferenceEndpoint,
-    picture: Picture,
-    tokens: TokensStatus,
-    since: datetime,
-    now: datetime,
-) -> tuple[Meter, Windows]:
+def _books(endpoint: InferenceEndpoint, picture: Picture, now: datetime) -> _Books:
     """Bring the meter and its windows up to date."""
     before, chosen, now_ms = endpoint.status, picture.placement.gpu_class, picture.now_ms
     tariffs = Catalogue(picture.classes, picture.nodes).tariff
     demand = picture.demand
+    tokens = tokens_counted(before.tokens, demand)
+    since = before.cost.since or endpoint.metadata.creation_timestamp or now
     pods = combined(picture.pods, demand)
     unbooked = noted(meter_of(before.cost), pods, tariffs, now_ms)
     windows = windows_kept(
@@ -126,10 +135,11 @@ def _metered(
     )
     meter = booked(unbooked, pods, demand, now_ms)
     if chosen is None:
-        return meter, windows
+        return _Books(meter, windows, demand, tokens, before.cost.currency or "USD", since)
     if meter.always_on_ms is None:  # an endpoint that never sleeps would have run since it was made
         created = epoch_ms(endpoint.metadata.creation_timestamp)
         meter = replace(meter, always_on_ms=created)
     held = next((r.price for r in meter.rows if r.price.id == before.placement.price_id), None)
     gpus = picture.placement.gpus * _floor(endpoint)
-    return stay_on(meter, tariff_of(chosen), gpus, now_ms, held), windows
+    meter = stay_on(meter, tariff_of(chosen), gpus, now_ms, held)
+    return _Books(meter, windows, demand, tokens, chosen.currency, since)
