@@ -11,18 +11,18 @@ import asyncio
 import json
 import logging
 import random
+from contextlib import aclosing
 from typing import Any, Protocol
 
 import aiohttp
 
 from torpor import clock
 from torpor.cluster.connect import Api
+from torpor.cluster.listing import pages
 
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
-PAGE_SIZE = 250
-"""Objects per page of a list: a page of large objects stays below a few MB."""
 WATCH_SECONDS = (45, 75)
 """A watch is asked to end after a random time in between, so that a dead connection is noticed about once a minute."""
 SILENCE_SECONDS = 15.0
@@ -87,19 +87,13 @@ class Watching:
     async def _list(self) -> str:
         """Read all pages, hand them over at once, and return the resourceVersion to watch from."""
         objects: list[Json] = []
-        token = ""
-        while True:
-            query = [*self._query, ("limit", str(PAGE_SIZE))]
-            if token:
-                query.append(("continue", token))
-            timeout = aiohttp.ClientTimeout(total=LIST_SECONDS)
-            response = await self._api.send("GET", self._path, query=query, timeout=timeout)
-            async with response:
-                page = _checked(response.status, await response.read())
-            objects.extend(_slim(item) for item in page.get("items") or ())
-            metadata = page["metadata"]
-            if not (token := metadata.get("continue") or ""):
-                break
+        metadata: Json = {}
+        timeout = aiohttp.ClientTimeout(total=LIST_SECONDS)
+        listing = pages(self._api, self._path, _checked, timeout=timeout, query=self._query)
+        async with aclosing(listing) as all_pages:
+            async for page in all_pages:
+                objects.extend(_slim(item) for item in page.get("items") or ())
+                metadata = page["metadata"]
         self._listener.replace(objects)
         self.synced.set()
         return str(metadata["resourceVersion"])

@@ -11,12 +11,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
 from torpor.cluster.connect import Api
+from torpor.cluster.listing import pages
 
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -74,26 +76,24 @@ class Audit:
 
     async def _uids(self, shelf: Shelf) -> set[str]:
         uids: set[str] = set()
-        token = ""
-        while True:
-            query = [
-                ("limit", str(self._page)),
-                ("labelSelector", shelf.selector),
-                ("continue", token),
-            ]
-            response = await self._api.send(
-                "GET",
-                shelf.path,
-                query=[(name, value) for name, value in query if value],
-                timeout=_TIMEOUT,
-                accept=_NAMES_ONLY,
-            )
-            async with response:
-                body = await response.read()
-                if response.status != 200:
-                    raise ValueError(f"the API server answered {response.status}")
-            page: Json = json.loads(body)
-            uids.update(item["metadata"]["uid"] for item in page.get("items") or ())
-            token = page.get("metadata", {}).get("continue") or ""
-            if not token:
-                return uids
+        query = [("labelSelector", shelf.selector)] if shelf.selector else []
+        listing = pages(
+            self._api,
+            shelf.path,
+            _read,
+            timeout=_TIMEOUT,
+            query=query,
+            size=self._page,
+            accept=_NAMES_ONLY,
+        )
+        async with aclosing(listing) as all_pages:
+            async for page in all_pages:
+                uids.update(item["metadata"]["uid"] for item in page.get("items") or ())
+        return uids
+
+
+def _read(status: int, body: bytes) -> Json:
+    if status != 200:
+        raise ValueError(f"the API server answered {status}")
+    page: Json = json.loads(body)
+    return page
