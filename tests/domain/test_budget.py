@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torpor.domain import money
-from torpor.domain.budget import Budget, Standing, assess, next_month
-from torpor.domain.windows import HOUR_MS, Mark, Reading, Windows
+from torpor.domain.budget import Budget, Standing, assess
+from torpor.domain.windows import HOUR_MS, Mark, Reading, Windows, next_month
 
 
 def at(text: str) -> int:

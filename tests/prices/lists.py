@@ -5,6 +5,13 @@ from __future__ import annotations
 import csv
 import io
 
+import pytest
+
+from torpor.api.gpuclass import GPUClass
+from torpor.prices.listing import BadList, Taken
+from torpor.prices.program import take
+from torpor.prices.skypilot import Wanted
+
 COLUMNS = (
     "InstanceType", "vCPUs", "MemoryGiB", "AcceleratorName", "AcceleratorCount", "GpuInfo",
     "Price", "SpotPrice", "Region", "AvailabilityZone",
@@ -35,3 +42,16 @@ def text(*rows: dict[str, str], columns: tuple[str, ...] = COLUMNS) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
+
+
+def classes_in(taken: Taken) -> dict[str, GPUClass]:
+    """Return the classes by name, read as the cluster would."""
+    found = [GPUClass.model_validate(manifest.body) for manifest in taken.manifests]
+    return {gpu_class.name: gpu_class for gpu_class in found}
+
+
+def refusal(file: str, list_text: str, wanted: Wanted) -> list[str]:
+    """Return the sentences with which a list is refused."""
+    with pytest.raises(BadList) as caught:
+        take(list_text, file, wanted)
+    return caught.value.sentences

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from tests.prices.lists import classes_in, refusal
 from torpor.api.gpuclass import CapacityType, GPUClass
-from torpor.prices.listing import BadList
 from torpor.prices.program import take
 from torpor.prices.skypilot import Wanted
 
@@ -19,15 +19,11 @@ FULL = (
 
 
 def classes(text: str, wanted: Wanted = WANTED) -> dict[str, GPUClass]:
-    taken = take(text, "ours.csv", wanted)
-    found = [GPUClass.model_validate(manifest.body) for manifest in taken.manifests]
-    return {gpu_class.name: gpu_class for gpu_class in found}
+    return classes_in(take(text, "ours.csv", wanted))
 
 
 def refused(text: str, wanted: Wanted = WANTED) -> list[str]:
-    with pytest.raises(BadList) as caught:
-        take(text, "ours.csv", wanted)
-    return caught.value.sentences
+    return refusal("ours.csv", text, wanted)
 
 
 def test_two_columns_are_enough_for_a_gpu_that_torpor_knows() -> None:

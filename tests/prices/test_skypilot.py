@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.prices.lists import info, row, text
+from tests.prices.lists import classes_in, info, refusal, row, text
 from torpor.api.gpuclass import CapacityType, GPUClass
-from torpor.prices.listing import BadList
 from torpor.prices.program import take
 from torpor.prices.skypilot import Wanted
 
@@ -18,16 +17,11 @@ WANTED = Wanted(cloud="aws", region="north-1", as_of="2026-11-20")
 
 
 def classes(list_text: str, wanted: Wanted = WANTED) -> dict[str, GPUClass]:
-    """The list's classes by name, read as the cluster would."""
-    taken = take(list_text, "vms.csv", wanted)
-    found = [GPUClass.model_validate(manifest.body) for manifest in taken.manifests]
-    return {gpu_class.name: gpu_class for gpu_class in found}
+    return classes_in(take(list_text, "vms.csv", wanted))
 
 
 def refused(list_text: str, wanted: Wanted = WANTED) -> list[str]:
-    with pytest.raises(BadList) as caught:
-        take(list_text, "vms.csv", wanted)
-    return caught.value.sentences
+    return refusal("vms.csv", list_text, wanted)
 
 
 def test_the_cheapest_shape_per_gpu_gives_the_price_and_the_largest_the_gpus_of_a_node() -> None:

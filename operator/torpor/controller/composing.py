@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from torpor.api.conditions import ConditionStatus, ConditionType, Reason
 from torpor.api.endpoint import InferenceEndpoint
+from torpor.api.faults import first_fault
 from torpor.api.status import EndpointStatus, KeepAliveStatus
 from torpor.controller.account import draw_account
 from torpor.controller.arrivals import claim_of, weights_status
@@ -83,10 +84,8 @@ def compose_status(
 def invalid_status(obj: Json, error: ValidationError, now: datetime) -> EndpointStatus:
     """Return the status of an endpoint whose stored spec this version cannot read; its meter is kept."""
     before = EndpointStatus.model_validate(obj.get("status") or {})
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
     generation = int(obj["metadata"].get("generation") or 0)
-    message = f"{where}: {first['msg']}; correct it and apply again"
+    message = f"{first_fault(error)}; correct it and apply again"
     kinds: tuple[tuple[ConditionType, ConditionStatus], ...] = (
         (ConditionType.READY, "False"),
         (ConditionType.STALLED, "True"),

@@ -190,13 +190,10 @@ def _folded(settled: Settled) -> list[Sample]:
 
 
 def _priced(row: Row | Settled, gpu_class: str = "", capacity_type: str = "") -> list[Sample]:
-    phases = row.phases
     price_id = row.price.id if isinstance(row, Row) else SETTLED_ROWS
-    by_phase = (phases.starting, phases.busy, phases.idle, phases.terminating, row.rounding)
-    named = zip((*PHASES, "rounding"), by_phase, strict=True)
     return [
         Sample(PRICED_SECONDS, ms / 1000, (gpu_class, capacity_type, price_id, phase))
-        for phase, ms in named
+        for phase, ms in (*row.phases.named, ("rounding", row.rounding))
     ]
 
 

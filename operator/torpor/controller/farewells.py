@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 DELETED = "Deleted"
 """Reason of the Event; no condition has it, for there is no status left to have it in."""
-MS_PER_HOUR = 3_600_000
 COUNTED_IN_MILLIONS = 100_000
 """Tokens from which on they are told in millions."""
 WRITE_SECONDS = 5.0
@@ -76,7 +75,7 @@ def last_words(obj: Json, pods: Sequence[PodSeen], now_ms: int) -> str:
     meter = accrue(meter_of(status.cost), pods, Demand(), lambda _pod, _price: None, now_ms)
     rows = totals(meter, Demand(), now_ms)
     used = sum(row.phases.accrued for row in rows) + meter.settled.phases.accrued
-    hours = f"{used / MS_PER_HOUR:.3f}".rstrip("0").rstrip(".")
+    hours = money.rounded(money.gpu_hours(used), 3)
     cost = cost_of(rows, meter.settled)
     done = _count(status.tokens.prompt + status.tokens.completion)
     if cost is None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from torpor import clock
 from torpor.api.status import EndpointStatus
+from torpor.controller.drawn import Drawn
 from torpor.controller.families import FAMILIES, Family, samples
 from torpor.controller.seen import Key, Seen
 from torpor.domain.bookkeeping import meter_of
@@ -77,51 +78,35 @@ class ControllerMetrics:
         return own if self._endpoints is None else own + self._endpoints.render()
 
 
-class _Drawn(NamedTuple):
-    """An object, and the lines that it adds to each family."""
-
-    obj: Json
-    lines: dict[Family, str]
-
-
 class _Endpoints:
-    """Writes the page of all endpoints from their status, so that nothing has to be kept in step.
-
-    A status is read once: objects are replaced and never changed, so the lines of one that is still the same object
-    are still true. Of a thousand endpoints those that sleep, most of them, cost a scrape nothing but the joining.
-    """
+    """Writes the page of all endpoints from their status, each of which is read once; the rest is joining."""
 
     def __init__(self, seen: Seen, demand_of: DemandOf) -> None:
         self._seen = seen
         self._demand_of = demand_of
-        self._drawn: dict[Key, _Drawn] = {}
+        self._lines = Drawn[dict[Family, str]]()
 
     async def read_ahead(self) -> None:
         for number, key in enumerate(list(self._seen.endpoints), 1):
             if (obj := self._seen.endpoints.get(key)) is not None:
-                self._drawn[key] = self._draw(key, obj)
+                self._lines.of(key, obj, self._draw)
             if not number % AT_ONCE:
                 await asyncio.sleep(0)
 
     def render(self) -> bytes:
-        there = self._seen.endpoints
-        self._drawn = {key: self._draw(key, obj) for key, obj in there.items()}
-        drawn = self._drawn.values()
+        drawn = self._lines.all(self._seen.endpoints, self._draw).values()
         return "".join(
             f"# HELP {family.name} {family.help}\n# TYPE {family.name} {family.kind}\n"
-            + "".join(one.lines.get(family, "") for one in drawn)
+            + "".join(lines.get(family, "") for lines in drawn)
             for family in FAMILIES
         ).encode()
 
-    def _draw(self, key: Key, obj: Json) -> _Drawn:
-        before = self._drawn.get(key)
-        if before is not None and before.obj is obj:
-            return before
+    def _draw(self, key: Key, obj: Json) -> dict[Family, str]:
         try:
-            return _Drawn(obj, lines_of(key, obj, self._demand_of))
+            return lines_of(key, obj, self._demand_of)
         except ValidationError as error:
             log.error("%s/%s: its status cannot be read, so no metrics show it: %s", *key, error)
-            return _Drawn(obj, {})
+            return {}
 
 
 def lines_of(key: Key, obj: Json, demand_of: DemandOf) -> dict[Family, str]:

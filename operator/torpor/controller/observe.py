@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from torpor.api.endpoint import InferenceEndpoint
+from torpor.api.faults import first_fault
 from torpor.api.gpuclass import GPUClass, Price
 from torpor.domain.money import micro
 from torpor.domain.observation import Workload
@@ -88,11 +89,8 @@ def class_views(objects: Iterable[Json], now_ms: int) -> tuple[list[GPUClassView
         try:
             views.append(class_view(obj, now_ms))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            unread.append(
-                Rejected(obj["metadata"]["name"], f"cannot be read: {where}: {first['msg']}")
-            )
+            why = f"cannot be read: {first_fault(error)}"
+            unread.append(Rejected(obj["metadata"]["name"], why))
     return views, unread
 
 

@@ -7,11 +7,19 @@ nothing. An unknown cost is neither within nor beyond a budget, and never refuse
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from torpor.api.conditions import ConditionStatus, Reason
 from torpor.domain import money
-from torpor.domain.windows import DAY_HOURS, HOUR_MS, Reading, Windows, day_before, month_start
+from torpor.domain.windows import (
+    DAY_HOURS,
+    HOUR_MS,
+    Reading,
+    Windows,
+    day_before,
+    month_start,
+    next_month,
+)
 
 STEPS = (
     (100, Reason.OVER_BUDGET),
@@ -117,13 +125,6 @@ def assess(
         resets_ms,
         currency,
     )
-
-
-def next_month(now_ms: int) -> int:
-    """Return the first instant of the next calendar month (UTC), epoch ms."""
-    first = datetime.fromtimestamp(month_start(now_ms) / 1000, UTC)
-    later = (first + timedelta(days=32)).replace(day=1)
-    return int(later.timestamp()) * 1000
 
 
 def _forecast(

@@ -10,15 +10,21 @@ from torpor.domain.observation import PodSeen
 from torpor.domain.placement import GPUClassView, NodeView
 from torpor.domain.pricing import Tariff
 
+SPOT_LABEL_OF = {
+    "aws": ("karpenter.sh/capacity-type", "spot"),
+    "gcp": ("cloud.google.com/gke-spot", "true"),
+    "azure": ("kubernetes.azure.com/scalesetpriority", "spot"),
+}
+"""The label by which a class selects spot nodes, by cloud."""
+OWN_SPOT_LABEL = ("torpor.dev/capacity-type", "spot")
+"""The same for everybody else."""
 _SPOT_LABELS = frozenset(
     {
-        ("karpenter.sh/capacity-type", "spot"),
+        *SPOT_LABEL_OF.values(),
+        OWN_SPOT_LABEL,
         ("eks.amazonaws.com/capacityType", "SPOT"),
-        ("cloud.google.com/gke-spot", "true"),
         ("cloud.google.com/gke-preemptible", "true"),
         ("cloud.google.com/gke-provisioning", "spot"),
-        ("kubernetes.azure.com/scalesetpriority", "spot"),
-        ("torpor.dev/capacity-type", "spot"),
     }
 )
 _FIRM_LABELS = frozenset(

@@ -27,6 +27,16 @@ class Phases:
         """The four phases together, in GPU-ms; `failed_starting` is a subset and not added."""
         return self.starting + self.busy + self.idle + self.terminating
 
+    @property
+    def named(self) -> tuple[tuple[str, int], ...]:
+        """The four phases with their names, in the order of a pod's life."""
+        return (
+            ("starting", self.starting),
+            ("busy", self.busy),
+            ("idle", self.idle),
+            ("terminating", self.terminating),
+        )
+
     def __add__(self, other: Phases) -> Phases:
         return Phases(
             self.starting + other.starting,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import pairwise
 
-from torpor.domain.windows import HOUR_MS, Mark, Reading, Windows
+from torpor.domain.windows import HOUR_MS, Mark, Reading, Windows, month_start, next_month
 
 NOTHING = Reading()
 UNKNOWN = Reading(spent=None)
@@ -42,19 +42,13 @@ def month_named(text: str) -> Month:
         raise ValueError(f"{text!r} is not a month such as 2026-11")
     if not month.isdigit() or not 1 <= int(month) <= 12 or not 1970 <= int(year) <= 9998:
         raise ValueError(f"{text!r} is not a month such as 2026-11")
-    return _month(int(year), int(month))
+    first = datetime(int(year), int(month), 1, tzinfo=UTC)
+    return month_of(round(first.timestamp()) * 1000)
 
 
 def month_of(now_ms: int) -> Month:
     """Return the month that an instant lies in."""
-    now = datetime.fromtimestamp(now_ms // 1000, UTC)
-    return _month(now.year, now.month)
-
-
-def _month(year: int, month: int) -> Month:
-    follows = (year, month + 1) if month < 12 else (year + 1, 1)
-    start, end = (datetime(*first, 1, tzinfo=UTC) for first in ((year, month), follows))
-    return Month(round(start.timestamp()) * 1000, round(end.timestamp()) * 1000)
+    return Month(month_start(now_ms), next_month(now_ms))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from torpor.domain.ledger import Phases
 
@@ -101,6 +101,13 @@ def month_start(now_ms: int) -> int:
     """Return the first instant of the calendar month (UTC), epoch ms."""
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
     return int(datetime(now.year, now.month, 1, tzinfo=UTC).timestamp()) * 1000
+
+
+def next_month(now_ms: int) -> int:
+    """Return the first instant of the next calendar month (UTC), epoch ms."""
+    first = datetime.fromtimestamp(month_start(now_ms) / 1000, UTC)
+    later = (first + timedelta(days=32)).replace(day=1)
+    return int(later.timestamp()) * 1000
 
 
 def _within_a_day(hours: tuple[Mark, ...], now_ms: int) -> tuple[Mark, ...]:

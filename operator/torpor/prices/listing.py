@@ -83,17 +83,23 @@ def rows_of(text: str, file: str) -> Iterator[tuple[Place, Row]]:
         raise BadList([f"{file} line {reader.line_num}: not CSV: {error}"]) from error
 
 
+def number_in(text: str) -> Decimal | None:
+    """Read a finite number; None if the cell holds none."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
 def price_in(place: Place, column: str, text: str) -> Decimal:
     """Read a price per hour.
 
     Raises:
         BadRow: It is none, or not more than 0.
     """
-    try:
-        price = Decimal(text)
-    except InvalidOperation:
-        price = Decimal("NaN")
-    if not price.is_finite():
+    price = number_in(text)
+    if price is None:
         raise place.wrong(column, text, "not a price such as 1.861")
     if price <= 0:
         raise place.wrong(

@@ -9,23 +9,16 @@ from decimal import ROUND_HALF_EVEN, Decimal
 import yaml
 from pydantic import ValidationError
 
-from torpor.api.gpuclass import GPUClass
+from torpor.api.gpuclass import CapacityType, GPUClass
 from torpor.api.meta import API_VERSION
+from torpor.domain import money
 from torpor.domain.accelerators import NVIDIA
+from torpor.domain.catalogue import OWN_SPOT_LABEL, SPOT_LABEL_OF
 from torpor.prices.listing import Manifest, Place
 
 PLACES = Decimal("0.000001")
 """The meter counts in millionths of the currency per GPU-hour; a divided price is rounded to them, half to even."""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
-_SPOT_LABELS = {
-    "aws": ("karpenter.sh/capacity-type", "spot"),
-    "gcp": ("cloud.google.com/gke-spot", "true"),
-    "azure": ("kubernetes.azure.com/scalesetpriority", "spot"),
-}
-_OWN_SPOT_LABEL = ("torpor.dev/capacity-type", "spot")
-"""Labels that spot nodes carry by themselves, as `torpor.domain.catalogue` reads them; torpor's own for everybody else.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +77,7 @@ def manifest_of(entry: Entry) -> Manifest:
             **{name: value for name, value in optional.items() if value},
             "capacityType": entry.capacity_type,
             "price": {
-                "perGPUHour": _text(rounded),
+                "perGPUHour": money.plain(rounded),
                 "currency": entry.currency,
                 "source": entry.source,
                 "asOf": entry.as_of,
@@ -107,9 +100,9 @@ def check_name(place: Place, name: str) -> None:
 
 def _selector(entry: Entry) -> dict[str, str]:
     """Return the labels of its nodes. A class of spot prices must not take nodes that cost more."""
-    if entry.capacity_type != "spot":
+    if entry.capacity_type != CapacityType.SPOT:
         return entry.node_selector
-    label, value = _SPOT_LABELS.get(entry.provider.lower(), _OWN_SPOT_LABEL)
+    label, value = SPOT_LABEL_OF.get(entry.provider.lower(), OWN_SPOT_LABEL)
     return {**entry.node_selector, label: value}
 
 
@@ -129,11 +122,6 @@ def _column(where: tuple[int | str, ...]) -> str:
         return "product"
     words = [part for part in where if isinstance(part, str)]
     return re.sub(r"([A-Z])", r"_\1", words[-1]).lower() if words else "row"
-
-
-def _text(price: Decimal) -> str:
-    text = f"{price:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def as_yaml(manifests: tuple[Manifest, ...], said_by: str) -> str:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from torpor.domain.accelerators import NVIDIA, Accelerator, listed
-from torpor.prices.listing import BadList, BadRow, Place, Row, Taken, price_in
+from torpor.prices.listing import BadList, BadRow, Place, Row, Taken, number_in, price_in
 from torpor.prices.manifests import Entry, manifest_of
 
 NEEDED: tuple[str, ...] = ("InstanceType", "AcceleratorName", "AcceleratorCount", "Price", "Region")
@@ -138,11 +138,8 @@ def _region(rows: list[tuple[Place, Row]], file: str, wanted: Wanted) -> str:
 def _count(place: Place, row: Row) -> int | None:
     """Return the GPUs of a shape; None if it has only a part of one."""
     text = row.get("AcceleratorCount", "")
-    try:
-        count = Decimal(text)
-    except InvalidOperation:
-        count = Decimal("NaN")
-    if not count.is_finite() or count <= 0 or count > 64:
+    count = number_in(text)
+    if count is None or count <= 0 or count > 64:
         raise place.wrong("AcceleratorCount", text, "not a number of GPUs from 1 to 64")
     return int(count) if count == int(count) else None
 

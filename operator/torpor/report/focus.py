@@ -117,23 +117,14 @@ def _row(
 
 
 def _description(line: Line, phases: Phases) -> str:
-    parts = ", ".join(f"{name} {money.gpu_hours(used)}" for name, used in _by_phase(phases))
+    parts = ", ".join(f"{name} {money.gpu_hours(used)}" for name, used in phases.named)
     return f"GPU time of {line.key}, in GPU-hours: {parts}"
 
 
 def _tags(line: Line, phases: Phases) -> str:
-    made = {f"{PREFIX}{name}-gpu-ms": used for name, used in _by_phase(phases)}
+    made = {f"{PREFIX}{name}-gpu-ms": used for name, used in phases.named}
     named = {"namespace": line.namespace, "model_name": line.model}
     return json.dumps({**line.labels, **named, **made}, ensure_ascii=False)
-
-
-def _by_phase(phases: Phases) -> tuple[tuple[str, int], ...]:
-    return (
-        ("starting", phases.starting),
-        ("busy", phases.busy),
-        ("idle", phases.idle),
-        ("terminating", phases.terminating),
-    )
 
 
 def _time(at_ms: int) -> str:

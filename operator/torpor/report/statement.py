@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from torpor.api.faults import first_fault
 from torpor.api.meta import ObjectMeta
 from torpor.api.quantities import format_timestamp
 from torpor.api.status import CostStatus, EndpointStatus, TokensStatus
@@ -205,7 +206,5 @@ def _name(obj: object) -> str:
 
 def _why(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return f"{where}: {first['msg']}"
+        return first_fault(error)
     return f"{type(error).__name__}: {error}"

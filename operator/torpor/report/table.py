@@ -35,8 +35,6 @@ def as_table(statement: Statement) -> str:
 def _cells(line: Line) -> tuple[str, ...]:
     total = line.use.total
     untold = line.use.reach is Reach.NONE
-    phases = total.phases
-    by_phase = (phases.starting, phases.busy, phases.idle, phases.terminating)
     spent = _money(money.amount(total.spent))
     return (
         line.namespace,
@@ -44,7 +42,10 @@ def _cells(line: Line) -> tuple[str, ...]:
         line.model,
         spent if spent == UNKNOWN else f"{spent} {line.currency}",
         _rate(total.spent, total.tokens),
-        *(UNKNOWN if untold else _fixed(money.gpu_hours(used), 2) for used in by_phase),
+        *(
+            UNKNOWN if untold else _fixed(money.gpu_hours(used), 2)
+            for _, used in total.phases.named
+        ),
         UNKNOWN if untold else count(total.prompt),
         UNKNOWN if untold else count(total.completion),
         str(line.wakes),

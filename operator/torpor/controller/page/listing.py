@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from torpor.controller.drawn import Drawn
 from torpor.controller.health import State
 from torpor.controller.page.rows import row_of
 from torpor.controller.seen import Key, Seen
@@ -31,14 +32,6 @@ class Answer:
     tag: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """The line of one endpoint, written out, and what it was made of."""
-
-    obj: Json
-    text: str
-
-
 class Listing:
     """What the page is told: who leads, and if it is this controller, every endpoint."""
 
@@ -48,7 +41,7 @@ class Listing:
         self._namespace = namespace
         self._holder = holder
         self._seen: Seen | None = None
-        self._kept: dict[Key, _Kept] = {}
+        self._lines = Drawn[str]()
         self._last: Answer | None = None
         self._head = ""
         self._made_ms = 0
@@ -91,13 +84,10 @@ class Listing:
 
     def _rows(self, now_ms: int) -> list[str]:
         """An object that is still the same one has the same line; of its hours, the page leaves out what grew old."""
-        found = dict[Key, _Kept]()
+
+        def written(key: Key, obj: Json) -> str:
+            return json.dumps(row_of(*key, obj, now_ms).to_dict(), separators=(",", ":"))
+
         endpoints = self._seen.endpoints if self._seen is not None and self.leads else {}
-        for key, obj in endpoints.items():
-            kept = self._kept.get(key)
-            if kept is None or kept.obj is not obj:
-                text = json.dumps(row_of(*key, obj, now_ms).to_dict(), separators=(",", ":"))
-                kept = _Kept(obj, text)
-            found[key] = kept
-        self._kept = found
-        return [found[key].text for key in sorted(found)]
+        lines = self._lines.all(endpoints, written)
+        return [lines[key] for key in sorted(lines)]
