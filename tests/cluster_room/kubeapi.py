@@ -56,6 +56,8 @@ class KubeApi:
         """Called after each change with ADDED, MODIFIED or DELETED and the object."""
         self.silent: asyncio.Event | None = None
         """If set, requests are answered only after this is."""
+        self.held: dict[str, asyncio.Event] = {}
+        """`METHOD path` → such requests are carried out only after this is set."""
         self.version = 100
         self.port = 0
         self._runner: web.ServerRunner | None = None
@@ -110,6 +112,8 @@ class KubeApi:
         self.asked.append(asked)
         if self.silent is not None:
             await self.silent.wait()
+        if (held := self.held.get(f"{asked.method} {asked.path}")) is not None:
+            await held.wait()
         try:
             refused = self.refuse.get(f"{asked.method} {asked.path}")
             if refused is not None:

@@ -22,6 +22,7 @@ from torpor.controller.engines import Engines
 from torpor.controller.progress import ProgressPoller
 from torpor.controller.reconcile import Reconciler, Tools
 from torpor.controller.seen import Key, Seen
+from torpor.controller.statuswriter import StatusWriter
 from torpor.manifests.setting import Installation
 
 Json = dict[str, Any]
@@ -70,9 +71,10 @@ class Stage:
         self.demand = DemandPoller(self.seen, self.touched.append, port)
         self.progress = ProgressPoller(self.seen, self.touched.append, port)
         objects = Objects(self._api)
+        self.statuses = StatusWriter(self.seen, objects, "controller-1", self.touched.append)
         tools = Tools(
             self.seen, self.demand, self._engines, objects, Children(self.seen, objects),
-            Installation("example.com/torpor:1", "vllm/vllm-openai:v0.32.0"), "controller-1",
+            Installation("example.com/torpor:1", "vllm/vllm-openai:v0.32.0"), self.statuses,
             self.progress,
         )  # fmt: skip
         self.reconciler = Reconciler(tools)
@@ -83,6 +85,7 @@ class Stage:
     async def close(self) -> None:
         await self.demand.close()
         await self.progress.close()
+        await self.statuses.close()
         await self._engines.close()
         await self._runner.cleanup()
 
@@ -99,7 +102,9 @@ class Stage:
             self.seen.take_child(kind, obj, deleted)
 
     async def step(self) -> int | None:
-        return await self.reconciler.run(KEY)
+        due = await self.reconciler.run(KEY)
+        await self.statuses.idle()
+        return due
 
     def apply(self, **spec: Any) -> None:
         self.kube.put(

@@ -143,6 +143,37 @@ async def test_who_was_deleted_is_told_once_as_it_was_last_and_with_its_pods(api
     await listener.workers.stop()
 
 
+async def test_the_echo_of_figures_that_were_written_concerns_nobody(full: Listener) -> None:
+    full.seen.endpoints[KEY]["metadata"]["resourceVersion"] = "7"
+    written = endpoint() | {"status": {"cost": {"accrued": "2"}}}
+    written["metadata"]["resourceVersion"] = "8"
+    full.seen.wrote(KEY, full.seen.endpoints[KEY], written, quiet=True)
+    assert await full.hear("inferenceendpoints", written) == set()
+    edited = copy.deepcopy(written)
+    edited["metadata"]["resourceVersion"] = "9"
+    assert await full.hear("inferenceendpoints", edited) == {KEY}
+
+
+async def test_the_echo_of_anything_else_that_was_written_is_looked_at(full: Listener) -> None:
+    full.seen.endpoints[KEY]["metadata"]["resourceVersion"] = "7"
+    written = endpoint() | {"status": {"weights": {"state": "Listed"}}}
+    written["metadata"]["resourceVersion"] = "8"
+    full.seen.wrote(KEY, full.seen.endpoints[KEY], written, quiet=False)
+    assert await full.hear("inferenceendpoints", written) == {KEY}
+
+
+async def test_an_echo_that_comes_before_the_answer_is_looked_at(full: Listener) -> None:
+    before = copy.deepcopy(full.seen.endpoints[KEY])
+    before["metadata"]["resourceVersion"] = "7"
+    written = copy.deepcopy(before)
+    written["metadata"]["resourceVersion"] = "8"
+    assert await full.hear("inferenceendpoints", written) == {KEY}
+    full.seen.wrote(KEY, before, written, quiet=True)
+    edited = copy.deepcopy(written)
+    edited["metadata"]["resourceVersion"] = "9"
+    assert await full.hear("inferenceendpoints", edited) == {KEY}
+
+
 async def test_a_pod_concerns_its_endpoint_alone(full: Listener) -> None:
     assert await full.hear("pods", states.TERMINATING) == {KEY}
     assert await full.hear("pods", states.TERMINATED, "DELETED") == {KEY}

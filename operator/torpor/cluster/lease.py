@@ -72,6 +72,7 @@ class Lease:
         """Return once this process holds the Lease; wait as long as it takes."""
         while True:
             if await self._try():
+                self._holder = self._identity
                 break
             await asyncio.sleep(self._pace.renew / 2)
         log.info("holds the Lease %s", self._name)

@@ -144,6 +144,8 @@ class Ears:
             if known:
                 self._departed(obj, pods)
             return ()
+        if self._seen.is_echo(key, obj):
+            return ()
         self._seen.endpoints[key] = obj
         return (key,)
 

@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, cast
 
 import kopf
@@ -18,6 +19,7 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from torpor.cluster.connect import Api, connect
+from torpor.cluster.leading import Keeper
 from torpor.cluster.lease import Lease, Lost
 from torpor.cluster.objects import Objects
 from torpor.controller import handlers, health
@@ -35,6 +37,7 @@ from torpor.controller.page.listing import Listing
 from torpor.controller.progress import ProgressPoller
 from torpor.controller.reconcile import Reconciler, Tools
 from torpor.controller.seen import Seen
+from torpor.controller.statuswriter import StatusWriter
 from torpor.controller.workers import Workers
 from torpor.manifests.setting import Installation
 from torpor.settings.programs import ControllerSettings
@@ -75,7 +78,7 @@ async def run(settings: ControllerSettings) -> int:
     stop = asyncio.Event()
     _hear_signals(stop)
     api = await connect(settings.kubeconfig)
-    lease = Lease(api, settings.namespace, settings.lease_name, settings.pod_name)
+    lease = _lease_over(api, settings)
     state = State()
     metrics = ControllerMetrics(CollectorRegistry())
     listing = Listing(state, settings.namespace, lambda: lease.holder)
@@ -109,6 +112,7 @@ async def _act(
     demand = DemandPoller(seen, workers.touch, settings.gateway_port)
     progress = ProgressPoller(seen, workers.touch)
     installation = _installation(settings)
+    statuses = StatusWriter(seen, objects, settings.pod_name, workers.touch)
     tools = Tools(
         seen,
         demand,
@@ -116,7 +120,7 @@ async def _act(
         objects,
         Children(seen, objects),
         installation,
-        settings.pod_name,
+        statuses,
         progress,
     )
     reconciler = Reconciler(tools)
@@ -127,11 +131,12 @@ async def _act(
     home = Home(settings.namespace, settings.lease_name)
     labels = NodeLabels(seen, objects, installation, home)
     state.listed = ears.listed
+    keeper = Keeper(partial(connect, settings.kubeconfig), partial(_lease_over, settings=settings))
     operator = kopf.OperatorSettings()
     handlers.settings(operator)
     stopping, kopf_listens = asyncio.Event(), asyncio.Event()
     jobs: dict[str, asyncio.Task[Any]] = {
-        "lease": asyncio.create_task(lease.hold()),
+        "lease": asyncio.create_task(keeper.hold()),
         "demand": asyncio.create_task(demand.run()),
         "progress": asyncio.create_task(progress.run()),
         "farewells": asyncio.create_task(farewells.run()),
@@ -154,6 +159,7 @@ async def _act(
     done, _ = await asyncio.wait(jobs.values(), return_when=asyncio.FIRST_COMPLETED)
     stopping.set()
     await workers.stop()
+    await statuses.close()
     if jobs["stop"] in done:
         if ears.listed.is_set():
             await labels.sweep_at_once()
@@ -177,6 +183,10 @@ async def _act(
     # kopf takes SIGTERM for itself while it runs, so that its end without an error is a stop that was asked for.
     await lease.release()
     return 0
+
+
+def _lease_over(api: Api, settings: ControllerSettings) -> Lease:
+    return Lease(api, settings.namespace, settings.lease_name, settings.pod_name)
 
 
 def _hear_signals(stop: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ Decisions are made in `torpor.domain`; this module only carries values there and
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,14 +23,13 @@ from torpor.controller.children import Children
 from torpor.controller.composing import compose_status, invalid_status
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
-from torpor.controller.events import post_events
 from torpor.controller.labelling import label_nodes
 from torpor.controller.lastwords import explained
 from torpor.controller.picture import Picture
 from torpor.controller.progress import ProgressPoller
 from torpor.controller.seen import Key, Seen
+from torpor.controller.statuswriter import StatusWriter
 from torpor.controller.wanting import children_wanted, held_back
-from torpor.controller.writing import matters, moves, patch_between
 from torpor.domain import failing, prewarming
 from torpor.domain.leaving import SHORTEST_GRACE_SECONDS, with_nothing_to_finish
 from torpor.domain.observation import Fault, Workload
@@ -45,10 +45,6 @@ from torpor.manifests.weights import weights_digest
 Json = dict[str, Any]
 log = logging.getLogger(__name__)
 
-STATUS_MS = 1_000
-"""Pause between two status writes that only move figures, for few endpoints; it grows with their number."""
-WRITES_PER_SECOND = 5
-SLOWEST_STATUS_MS = 30_000
 REFUSED_MS = 30_000
 """How soon to try again what the API server refused, or whose name was taken: no event tells when that heals."""
 SAID_FIRST = frozenset({Reason.FAILED, Reason.SUSPENDED})
@@ -65,7 +61,7 @@ class Tools:
     objects: Objects
     children: Children
     installation: Installation
-    identity: str
+    statuses: StatusWriter
     progress: ProgressPoller
 
 
@@ -84,7 +80,8 @@ class Reconciler:
         try:
             endpoint = InferenceEndpoint.model_validate(obj)
         except ValidationError as error:
-            await self._write(obj, invalid_status(obj, error, clock.now()))
+            before = EndpointStatus.model_validate(obj.get("status") or {})
+            self._t.statuses.write(obj, before, invalid_status(obj, error, clock.now()))
             return None
         now_ms = clock.now_ms()
         picture = await self._look(key, endpoint, now_ms)
@@ -96,14 +93,16 @@ class Reconciler:
             None,
             picture.workload.replicas,
         ):
-            await self._write(obj, self._compose(endpoint, picture, decision))
+            said_first = self._compose(endpoint, picture, decision)
+            await self._t.statuses.write_now(obj, endpoint.status, said_first)
             await self._scale(key, endpoint, picture, decision)
             return clock.now_ms() + 100
         decision, picture = await self._scale(key, endpoint, picture, decision)
         await label_nodes(self._t.seen, self._t.objects, picture.plan)
         for pod in with_nothing_to_finish(picture.pods, picture.demand):
             await self._t.objects.hurry_pod(key[0], pod.name, pod.uid, SHORTEST_GRACE_SECONDS)
-        due = await self._write(obj, self._compose(endpoint, picture, decision))
+        status = self._compose(endpoint, picture, decision)
+        due = self._t.statuses.write(obj, endpoint.status, status)
         refused = clock.now_ms() + REFUSED_MS if picture.refused else None
         times = (
             decision.look_again_ms,
@@ -218,38 +217,11 @@ class Reconciler:
         self, key: Key, endpoint: InferenceEndpoint, picture: Picture
     ) -> tuple[Decision, Picture]:
         """Decide on what the gateways and the engines say at this very moment."""
-        await self._t.demand.ask()
+        _, busy = await asyncio.gather(self._t.demand.ask(), self._t.engines.busy(picture.pods))
         picture = replace(picture, demand=self._t.demand.demand(key))
-        busy = await self._t.engines.busy(picture.pods)
         now_ms = clock.now_ms()
         decision = decide(observe.scaling_spec(endpoint), picture.view(), now_ms)
         if busy and decision.reason is Reason.IDLE:
             message = f"the engine still runs {busy} requests that no gateway knows of"
             decision = Decision(Reason.SERVING, message, look_again_ms=now_ms + 1000)
         return decision, picture
-
-    async def _write(self, obj: Json, status: EndpointStatus) -> int | None:
-        """Write the status if it matters now; return when figures that only move are due.
-
-        Raises:
-            Conflict: The endpoint has changed since this pass began; the pass runs again on what it is now.
-        """
-        before, after = obj.get("status") or {}, status.to_dict()
-        old, awake = EndpointStatus.model_validate(before), moves(after)
-        due = (epoch_ms(old.cost.as_of) or 0) + self._pace() if awake else None
-        if not matters(before, after) and (due is None or clock.now_ms() < due):
-            return due
-        patch = patch_between(before, after)
-        if not patch:
-            return due
-        written = await self._t.objects.write_status(obj, patch)
-        key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
-        if self._t.seen.version_of(key) == obj["metadata"]["resourceVersion"]:
-            self._t.seen.endpoints[key] = written  # unless something newer was heard meanwhile
-        await post_events(self._t.objects, written, old, status, self._t.identity)
-        return clock.now_ms() + self._pace() if awake else None
-
-    def _pace(self) -> int:
-        """The more endpoints are awake, the slower each one's figures move: the sum stays within the write budget."""
-        awake = sum(1 for obj in self._t.seen.endpoints.values() if moves(obj.get("status") or {}))
-        return min(SLOWEST_STATUS_MS, max(STATUS_MS, awake * 1000 // WRITES_PER_SECOND))

@@ -41,11 +41,31 @@ class Seen:
         self._pods: dict[Key, dict[str, Json]] = defaultdict(dict)
         self._times: dict[str, PodTimes] = {}
         self._gone: dict[Key, dict[str, PodSeen]] = defaultdict(dict)
+        self._quiet: dict[Key, str] = {}
+        """The resourceVersion of each endpoint's last write that moved figures only."""
 
     def version_of(self, key: Key) -> str | None:
         """Return the resourceVersion of an endpoint as it was last heard of."""
         obj = self.endpoints.get(key)
         return None if obj is None else str(obj["metadata"]["resourceVersion"])
+
+    def wrote(self, key: Key, before: Json, written: Json, *, quiet: bool) -> None:
+        """Take in what a write of ours made of an endpoint, unless something newer was heard meanwhile.
+
+        *quiet*: it moved figures only, so that its echo in the watch concerns nobody.
+        """
+        if self.version_of(key) != before["metadata"]["resourceVersion"]:
+            return
+        self.endpoints[key] = written
+        if quiet:
+            self._quiet[key] = str(written["metadata"]["resourceVersion"])
+
+    def is_echo(self, key: Key, obj: Json) -> bool:
+        """Say whether an endpoint is heard of only because we have written figures that had moved by themselves."""
+        quiet = self._quiet.get(key)
+        return quiet is not None and quiet == obj["metadata"]["resourceVersion"] == self.version_of(
+            key
+        )
 
     def weights_label(self, key: Key) -> str:
         """Return the node label that stands for the endpoint's weights, as its status names them."""
@@ -138,6 +158,7 @@ class Seen:
     def forget(self, key: Key) -> None:
         """Drop an endpoint that is gone; its children leave by their own events."""
         self.endpoints.pop(key, None)
+        self._quiet.pop(key, None)
         for uid in self._gone.pop(key, {}):
             self._times.pop(uid, None)
 

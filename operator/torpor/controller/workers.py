@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
 from torpor import clock
-from torpor.cluster.objects import Conflict
+from torpor.controller.pauses import Pauses
 from torpor.controller.seen import Key
-from torpor.errors import TorporError, Waiting
 
-log = logging.getLogger(__name__)
-
-PAUSE_SECONDS = (0.5, 30.0)
-"""First and longest pause after a pass that failed; doubling."""
 AT_ONCE = 16
 """Passes under way at a time. When the cluster is listed anew all endpoints are touched at once; unbounded, a thousand
 passes would keep the Lease from being renewed and the probes from being answered until the last had its turn."""
@@ -34,6 +28,7 @@ class Workers:
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._stopped = False
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._pauses = Pauses("the pass")
 
     def touch(self, key: Key) -> None:
         """Say that something about the endpoint changed; its pass runs soon, unless everything has stopped."""
@@ -49,6 +44,7 @@ class Workers:
     def drop(self, key: Key) -> None:
         """End the worker of an endpoint that is gone."""
         self._wake.pop(key, None)
+        self._pauses.over(key)
         task = self._tasks.pop(key, None)
         if task is not None:
             task.cancel()
@@ -62,25 +58,16 @@ class Workers:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self, key: Key) -> None:
-        event, pause = self._wake[key], PAUSE_SECONDS[0]
+        event = self._wake[key]
         while True:
             try:
                 async with self._turns:
                     event.clear()
                     again_ms = await self._run(key)
-                wait, pause = _seconds_until(again_ms), PAUSE_SECONDS[0]
-            except Conflict as error:
-                log.debug("%s/%s has changed meanwhile: %s", *key, error.message)
-                wait = 0.05
-            except Waiting as error:
-                log.info("%s/%s waits: %s", *key, error.message)
-                wait = error.after.total_seconds() or 0.05
-            except TorporError as error:
-                log.warning("%s/%s: %s", *key, error.message)
-                wait, pause = pause, min(2 * pause, PAUSE_SECONDS[1])
-            except Exception:
-                log.exception("%s/%s: the pass failed; it runs again in %g s", *key, pause)
-                wait, pause = pause, min(2 * pause, PAUSE_SECONDS[1])
+                self._pauses.over(key)
+                wait = _seconds_until(again_ms)
+            except Exception as error:
+                wait = self._pauses.after(key, error)
             try:
                 await asyncio.wait_for(event.wait(), wait)
             except TimeoutError:
