@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -42,6 +43,10 @@ def awake(seconds: int, as_of: str = "2026-11-26T10:00:00Z") -> EndpointStatus:
 
 def writes(stage: Stage) -> int:
     return stage.kube.writes().count(STATUS_WRITE)
+
+
+def _written(stage: Stage, times: int) -> bool:
+    return writes(stage) == times
 
 
 def say(stage: Stage, status: EndpointStatus) -> int | None:
@@ -89,7 +94,7 @@ async def test_a_server_that_takes_its_time_is_written_to_less_often(applied: St
     for number in range(12):
         gate.clear()
         say(applied, EndpointStatus.model_validate({"replicas": 0, "weights": {"files": number}}))
-        await until(lambda n=number: writes(applied) == n + 1)
+        await until(partial(_written, applied, number + 1))
         await asyncio.sleep(0.35)
         gate.set()
         await applied.statuses.idle()
