@@ -36,6 +36,8 @@ LABELS = {
 """As NVIDIA's feature discovery and a cloud's node controller set them; memory in MiB per GPU."""
 CGROUP = "/torpor-dev"
 CGROUPS = Path("/sys/fs/cgroup")
+CPU_WEIGHTS = {"cpu.shares": 10_240, "cpu.weight": 1_000}
+"""Ten times what one process weighs, by the name that version 1 or 2 of cgroups has for it."""
 
 
 def kubelet_config(places: Places) -> str:
@@ -105,10 +107,22 @@ def _make_cgroups() -> None:
             for setting in ("cpuset.cpus", "cpuset.mems"):
                 if not (folder / setting).read_text().strip():
                     (folder / setting).write_text((folder.parent / setting).read_text())
+        _give_weight(folder)
         available = folder / "cgroup.controllers"
         if available.exists():
             wanted = " ".join(f"+{name}" for name in available.read_text().split())
             (folder / "cgroup.subtree_control").write_text(wanted)
+
+
+def _give_weight(folder: Path) -> None:
+    """Let the pods have their share of the CPU beside what runs on this machine.
+
+    On a node the system's services stand together in one group. Here each of their processes, the API server and the
+    tests among them, competes with all pods together: a gateway got no turn for three seconds while engines started.
+    """
+    for name, weight in CPU_WEIGHTS.items():
+        if (folder / name).exists():
+            (folder / name).write_text(str(weight))
 
 
 def start_kubelet(places: Places) -> None:

@@ -101,16 +101,26 @@ async def _undisturbed(
 async def _warm(space: Space, name: str, pods: Seen) -> float:
     """Ask until the answer came from a pod that Kubernetes had called ready before: its Ready does not
     move the clock any more. Return when the last byte of the last answer came.
+
+    A pod that goes to sleep is ready for a moment longer and answers, to the watch it may still seem to stay:
+    the Deployment itself says whether it does.
     """
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         asked_ready = _is_ready(pods, name)
         _, status = await _ask(space, name)
         assert status == 200
-        if asked_ready and _is_ready(pods, name):
-            return time.time()
+        last_byte = time.time()
+        if asked_ready and _is_ready(pods, name) and await _stays(space, name):
+            return last_byte
         await asyncio.sleep(0.1)
     raise AssertionError(f"{name} has no ready pod")
+
+
+async def _stays(space: Space, name: str) -> bool:
+    deployment = await asyncio.to_thread(space.api.get, f"{space.path(DEPLOYMENTS)}/{name}")
+    assert deployment is not None
+    return bool(deployment["spec"]["replicas"])
 
 
 async def _ask(space: Space, name: str, delay: float = 0.0) -> tuple[float, int]:
