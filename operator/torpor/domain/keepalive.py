@@ -139,11 +139,18 @@ def keep(
     """
     if thrifty:
         return Keep(bounds.least_s, f"keeps {told(bounds.least_s)}: the month's budget is spent")
+    seen, chosen = choose(learned, price, hour, bounds)
+    return replace(chosen, why=_why(seen, chosen, bounds, price))
+
+
+def choose(
+    learned: Learned, price: Price, hour: float | None, bounds: Bounds
+) -> tuple[Curve, Keep]:
+    """Return what `keep` decides, without words and not remembered, and the curve that it was decided on."""
     seen = curve(learned.habits, hour)
     seconds = bounds.clamp(cheapest(seen, price.wake))
     proposed = candidate(seen, seconds, price)
-    prewake = proposed if learned.prewakes else None
-    return Keep(seconds, _why(seen, seconds, bounds, price, prewake), prewake, proposed)
+    return seen, Keep(seconds, "", proposed if learned.prewakes else None, proposed)
 
 
 def cheapest(seen: Curve, wake: float) -> float:
@@ -170,9 +177,8 @@ def share_before(seen: Curve, seconds: float) -> float:
     return 1.0 - seen.left[bins - 1] if bins else 0.0
 
 
-def _why(
-    seen: Curve, seconds: float, bounds: Bounds, price: Price, prewake: Prewake | None
-) -> str:
+def _why(seen: Curve, chosen: Keep, bounds: Bounds, price: Price) -> str:
+    seconds, prewake = chosen.seconds, chosen.prewake
     limit = ""
     if seconds == bounds.least_s:
         limit = " (the least allowed)"
