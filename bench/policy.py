@@ -1,0 +1,107 @@
+"""Adaptive keep-alive against the best fixed time-out in hindsight, replayed on every fleet of bench/data.
+
+Both are compared where they delay the same share of requests: 40, 20 and 10 %, with cold starts of 15, 60 and 180 s.
+The adaptive policy learns every endpoint online from nothing, and one knob (what a second of waiting is worth) is the
+same for all endpoints; the fixed time-out is the one that turned out best. No cluster is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from bench.frame.ending import end_with
+from bench.frame.figures import Figure, report
+from bench.policies.comparing import Compared, compare, geometric_mean
+from bench.policies.deciding import decision_ms
+from bench.policies.fleets import AZURE_FUNCTIONS, fleets
+from dev.cluster.progress import say
+
+COLD_STARTS_S = (15.0, 60.0, 180.0)
+SHARES = (0.40, 0.20, 0.10)
+AZURE_BAR, ALL_BAR, WORST_BAR = 0.75, 0.95, 1.15
+DECISIONS, DECISIONS_BAR_MS = 1000, 50.0
+
+
+def points_table(points: list[Compared]) -> str:
+    """Return every point as a line, also those where the policy loses and those that nobody comes by."""
+    head = (
+        "fleet            cold  delayed  fixed: time-out  of always-on  "
+        "adaptive: weight  of always-on  adaptive/fixed  clairvoyant"
+    )
+    return "\n".join([head, *map(_line, points)])
+
+
+def _line(point: Compared) -> str:
+    fixed, adaptive, ratio = point.fixed, point.adaptive, point.ratio
+    share = point.always_on_s / 100
+    cells = [
+        f"{point.fleet:<15}",
+        f"{point.cold_s:>4.0f} s",
+        f"{point.delayed:>7.0%}",
+        f"{fixed.knob:>13.0f} s  {fixed.gpu_s / share:>10.2f} %" if fixed else f"{'-':>15}{'-':>14}",
+        f"{adaptive.knob:>14.2f}  {adaptive.gpu_s / share:>12.2f} %"
+        if adaptive
+        else f"{'-':>14}{'-':>16}",
+        f"{ratio:>14.3f}" if ratio is not None else f"{'-':>14}",
+        f"{point.clairvoyant_s / share:>9.2f} %",
+    ]
+    return "  ".join(cells)
+
+
+def figures_of(points: list[Compared]) -> list[Figure]:
+    """Return the means and the worst, with their bars."""
+    ratios = {(p.fleet, p.cold_s, p.delayed): p.ratio for p in points if p.ratio is not None}
+    found = list[Figure]()
+    for fleet in dict.fromkeys(point.fleet for point in points):
+        own = [ratio for key, ratio in ratios.items() if key[0] == fleet]
+        if own:
+            bar = AZURE_BAR if fleet == AZURE_FUNCTIONS else None
+            found.append(Figure(f"{fleet}: geometric mean of {len(own)}", geometric_mean(own), "x", bar))
+    everything = list(ratios.values())
+    found.append(
+        Figure(f"all fleets: geometric mean of {len(everything)}", geometric_mean(everything), "x", ALL_BAR)
+    )
+    found.append(Figure("worst point", max(everything), "x", WORST_BAR))
+    return found
+
+
+def measure(given: argparse.Namespace) -> int:
+    """Replay everything; returns the exit code."""
+    begun, points = time.process_time(), list[Compared]()
+    for name, trace in fleets():
+        if given.fleet and name not in given.fleet:
+            continue
+        for cold_s in COLD_STARTS_S:
+            say(f"{name}: {len(trace.endpoints)} endpoints, {trace.requests} requests, {cold_s:.0f} s")
+            points += compare(name, trace, cold_s, SHARES)
+    print(points_table(points))
+    figures = figures_of(points)
+    first, again = decision_ms(DECISIONS)
+    figures += [
+        Figure(f"{DECISIONS} decisions about what just changed, CPU", first, "ms"),
+        Figure(f"{DECISIONS} decisions of a tick, CPU", again, "ms", DECISIONS_BAR_MS),
+        Figure("the benchmark itself, CPU", time.process_time() - begun, "s"),
+    ]
+    told = [
+        {
+            "fleet": p.fleet,
+            "coldSeconds": p.cold_s,
+            "delayed": p.delayed,
+            "ratio": None if p.ratio is None else round(p.ratio, 4),
+        }
+        for p in points
+    ]
+    return report("policy", figures, check=given.check, points=told)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    options = argparse.ArgumentParser(prog="python -m bench.policy", description=__doc__)
+    options.add_argument("--fleet", action="append", help="only this one; may be repeated")
+    options.add_argument("--check", action="store_true", help="exit 1 if a bar is missed")
+    return options.parse_args()
+
+
+if __name__ == "__main__":
+    end_with(lambda: measure(parse()))
