@@ -10,10 +10,10 @@ from torpor.domain.keepalive import Bounds
 from torpor.simulate.hindsight import Point, at_share, fixed_points
 from torpor.simulate.policies import Adaptive
 from torpor.simulate.replay import clairvoyant, replay
-from torpor.simulate.trace import Trace
+from torpor.simulate.traffic import Trace
 
-WEIGHTS = tuple(0.25 * 2.0**k for k in range(13))
-"""Settings of the one knob that is swept: 0.25 to 1024 GPU-seconds per second of waiting, the same for all endpoints."""
+WEIGHTS = (0.0, *(0.25 * 2.0**k for k in range(13)))
+"""Settings of the one knob that is swept: 0 to 1024 GPU-seconds per second of waiting, the same for all endpoints."""
 ANY = Bounds(0.0, 172_800.0)
 """No endpoint's spec narrows what may be chosen; neither is the fixed time-out narrowed."""
 
@@ -30,7 +30,8 @@ class Compared:
     fixed: Point | None
     """None where no time-out delays so many."""
     adaptive: Point | None
-    """None where no weight does."""
+    """None where every weight delays more. Where every weight delays fewer, the cheapest of them: it gets no credit
+    for that, so the ratio is the most it can be."""
 
     @property
     def ratio(self) -> float | None:
@@ -51,6 +52,8 @@ class Sweep:
     def at(self, delayed: float) -> Point | None:
         """Return the curve's point at a share of delayed requests, which a larger knob lowers."""
         low, high = 0, len(self.knobs) - 1
+        if self.point(low).delayed <= delayed:
+            return self.point(low)
         while high - low > 1:
             middle = (low + high) // 2
             if self.point(middle).delayed > delayed:
@@ -81,9 +84,7 @@ def compare(
     for share in shares:
         best = at_share(fixed, share)
         adaptive = None if best is None else sweep.at(share)
-        found.append(
-            Compared(fleet, cold_s, share, trace.always_on_s, bound, best, adaptive)
-        )
+        found.append(Compared(fleet, cold_s, share, trace.always_on_s, bound, best, adaptive))
     return found
 
 

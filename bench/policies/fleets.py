@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.policies.people import people
 from torpor.simulate.formats import read_trace
 from torpor.simulate.reading import text_of
-from torpor.simulate.trace import Trace
+from torpor.simulate.traffic import Trace
 
 DATA = Path(__file__).parents[1] / "data"
 AZURE_FUNCTIONS = "azure-functions"

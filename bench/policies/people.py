@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from random import Random
 
-from torpor.simulate.trace import Trace, endpoint_of
+from torpor.simulate.traffic import Trace, endpoint_of
 
 ENDPOINTS, DAYS, REQUESTS = 87, 24, 26_823
 DAY_S, HOUR_S = 86_400.0, 3600.0

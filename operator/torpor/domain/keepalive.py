@@ -4,7 +4,7 @@ What is learned of an endpoint is its `Habits` (gaps.py), how long its cold star
 demand would have paid (prewake.py). `keep` weighs every time-out at an edge of the bins: with B = C + w*C what a wake
 costs when a second of waiting is worth w GPU-seconds,
 
-    K* = argmin over {0, edges} of  sum over gaps that end before K of their length  +  share that lasts longer * (K + B)
+    K* = argmin over {0, edges} of  mean length of the gaps that end before K  +  share that lasts longer * (K + B)
 
 and never less than `bounds.least_s` nor more than `bounds.most_s`. A start ahead of demand is only proposed; it is
 acted on while the same proposals, evaluated on the gaps that really came, have saved something lately (the shadow
@@ -124,7 +124,7 @@ def keep(
     learned: Learned,
     price: Price,
     hour: float | None,
-    bounds: Bounds = Bounds(),  # noqa: B008 - it is frozen
+    bounds: Bounds = Bounds(),
     *,
     thrifty: bool = False,
 ) -> Keep:
@@ -186,13 +186,17 @@ def _why(seen: Curve, chosen: Keep, bounds: Bounds, price: Price) -> str:
         limit = " (the most allowed)"
     ended = share_before(seen, seconds)
     said = (
-        f"keeps {told(seconds)}{limit}: {ended:.0%} of gaps end before; "
+        f"keeps {told(seconds)}{limit}: {_percent(ended)} of gaps end before; "
         f"a wake costs {told(price.cold_s)}"
-    ).replace("%", " %")
+    )
     if prewake is None:
         return said
     more = share_before(seen, prewake.until_s) - share_before(seen, prewake.start_s)
     return (
         f"{said}; wakes again after {told(prewake.start_s)} until {told(prewake.until_s)}, "
-        f"when {more:.0%}".replace("%", " %") + " more end"
+        f"when {_percent(more)} more end"
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from random import Random
 
 from torpor.simulate.reading import BadTrace, Line, header_of, lines_of
-from torpor.simulate.trace import Endpoint, Trace, endpoint_of
+from torpor.simulate.traffic import Endpoint, Trace, endpoint_of
 
 MINUTE_S, DAY_S = 60.0, 86_400.0
 MINUTES = 1440
@@ -161,13 +161,11 @@ def _burstgpt(text: str, file: str, header: tuple[str, ...]) -> Trace:
 
 
 def _plain(text: str, file: str, header: tuple[str, ...]) -> Trace:
-    """torpor's own: a request per row."""
+    """The form for traces of one's own: a request per row."""
     requests: Requests = {}
     for line in lines_of(text, file):
-        if "service_s" in header:
-            lasts = line.number_in("service_s")
-        else:
-            lasts = _service(Random(f"{_SEED} {line.number}"))
+        told = "service_s" in header
+        lasts = line.number_in("service_s") if told else _service(Random(f"{_SEED} {line.number}"))
         requests.setdefault(line.text("endpoint"), []).append((line.number_in("arrival_s"), lasts))
     return _fleet(file, _last(requests), requests)
 

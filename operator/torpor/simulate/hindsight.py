@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from torpor.simulate.policies import Fixed
 from torpor.simulate.replay import replay
-from torpor.simulate.trace import Trace
+from torpor.simulate.traffic import Trace
 
 TIMEOUTS: tuple[float, ...] = (0.0, *(172_800 ** (k / 30) for k in range(31)))
 """Seconds: 0, and 1 s to 48 h, each 1.49 times the one before."""
@@ -49,7 +49,7 @@ def _crossings(points: Sequence[Point], delayed: float) -> Iterable[Point]:
     for a, b in pairwise(points):
         if (a.delayed - delayed) * (b.delayed - delayed) < 0:
             part = (delayed - a.delayed) / (b.delayed - a.delayed)
-            gpu_s = a.gpu_s**(1 - part) * b.gpu_s**part
+            gpu_s = a.gpu_s ** (1 - part) * b.gpu_s**part
             knob = a.knob + part * (b.knob - a.knob)
             if a.knob > 0 and b.knob > 0:
                 knob = math.exp(math.log(a.knob) + part * math.log(b.knob / a.knob))

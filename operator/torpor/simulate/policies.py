@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torpor.domain.keepalive import WEIGHTS, Bounds, Keep, Learned, choose, learn
@@ -57,7 +57,7 @@ class Adaptive:
     weight: float
     """What a second of waiting is worth, in GPU-seconds."""
     profile: str = ""
-    bounds: Bounds = Bounds()
+    bounds: Bounds = field(default_factory=Bounds)
     prewakes: bool = True
     by_hour: bool = True
     """Whether habits of the day count."""

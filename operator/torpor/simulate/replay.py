@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from torpor.domain.gaps import HOUR_S, HOURS
 from torpor.domain.keepalive import Keep
 from torpor.simulate.policies import Mind, Policy
-from torpor.simulate.trace import Endpoint, Trace
+from torpor.simulate.traffic import Endpoint, Trace
 
 
 @dataclass(slots=True)
