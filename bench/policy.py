@@ -37,14 +37,13 @@ _WIDTHS = (15, 6, 7, 8, 12, 8, 12, 6, 11)
 def _line(point: Compared) -> str:
     fixed, adaptive, ratio = point.fixed, point.adaptive, point.ratio
     share = point.always_on_s / 100
-    fewer = adaptive is not None and adaptive.delayed < point.delayed
     cells = (
         point.fleet,
         f"{point.cold_s:.0f} s",
         f"{point.delayed:.0%}",
         f"{fixed.knob:.0f} s" if fixed else "-",
         f"{fixed.gpu_s / share:.2f} %" if fixed else "-",
-        f"{adaptive.knob:.2f}{'*' if fewer else ''}" if adaptive else "-",
+        f"{adaptive.knob:.2f}{'*' if point.fewer else ''}" if adaptive else "-",
         f"{adaptive.gpu_s / share:.2f} %" if adaptive else "-",
         f"{ratio:.3f}" if ratio is not None else "-",
         f"{point.clairvoyant_s / share:.2f} %",
@@ -58,27 +57,30 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def figures_of(points: list[Compared]) -> list[Figure]:
-    """Return the means and the worst, with their bars."""
-    ratios = {(p.fleet, p.cold_s, p.delayed): p.ratio for p in points if p.ratio is not None}
+    """Return the means and the worst: with bars at equal shares, without where the policy delays fewer anyway."""
+    equal = [point for point in points if not point.fewer]
     found = list[Figure]()
     for fleet in dict.fromkeys(point.fleet for point in points):
-        own = [ratio for key, ratio in ratios.items() if key[0] == fleet]
-        if own:
-            bar = AZURE_BAR if fleet == AZURE_FUNCTIONS else None
-            found.append(
-                Figure(f"{fleet}: geometric mean of {len(own)}", geometric_mean(own), "x", bar)
-            )
-    everything = list(ratios.values())
-    found.append(
-        Figure(
-            f"all fleets: geometric mean of {len(everything)}",
-            geometric_mean(everything),
-            "x",
-            ALL_BAR,
-        )
-    )
-    found.append(Figure("worst point", max(everything), "x", WORST_BAR))
+        bar = AZURE_BAR if fleet == AZURE_FUNCTIONS else None
+        found += _mean(fleet, [point for point in equal if point.fleet == fleet], bar)
+    found += _mean("all fleets", equal, ALL_BAR)
+    found += _worst("worst point at equal shares", equal, WORST_BAR)
+    if len(equal) < len(points):
+        found += _mean("with those that delay fewer (*)", points)
+        found += _worst("with those that delay fewer (*): worst", points)
     return found
+
+
+def _mean(name: str, points: list[Compared], bar: float | None = None) -> list[Figure]:
+    ratios = [point.ratio for point in points if point.ratio is not None]
+    if not ratios:
+        return []
+    return [Figure(f"{name}: geometric mean of {len(ratios)}", geometric_mean(ratios), "x", bar)]
+
+
+def _worst(name: str, points: list[Compared], bar: float | None = None) -> list[Figure]:
+    ratios = [point.ratio for point in points if point.ratio is not None]
+    return [Figure(name, max(ratios), "x", bar)] if ratios else []
 
 
 def measure(given: argparse.Namespace) -> int:
@@ -106,6 +108,7 @@ def measure(given: argparse.Namespace) -> int:
             "coldSeconds": p.cold_s,
             "delayed": p.delayed,
             "ratio": None if p.ratio is None else round(p.ratio, 4),
+            "delaysFewer": p.fewer,
         }
         for p in points
     ]

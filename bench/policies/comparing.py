@@ -34,6 +34,11 @@ class Compared:
     for that, so the ratio is the most it can be."""
 
     @property
+    def fewer(self) -> bool:
+        """Whether the adaptive policy delays fewer than asked for, at every weight."""
+        return self.adaptive is not None and self.adaptive.delayed < self.delayed
+
+    @property
     def ratio(self) -> float | None:
         """GPU-seconds of the adaptive policy for each of the fixed one; None where one of them does not come by."""
         if self.fixed is None or self.adaptive is None:
