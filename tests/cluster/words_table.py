@@ -243,6 +243,15 @@ BAD: dict[str, tuple[Changes, str]] = {
         {"scaling.keepAlive": {"policy": "adaptive", "after": "2m"}},
         "after may only be set with policy fixed",
     ),
+    "profile with a fixed time": (
+        {"scaling.keepAlive": {"profile": "economy", "after": "2m"}},
+        "profile may only be set with policy adaptive",
+    ),
+    "bounds of a fixed time": (
+        {"scaling.keepAlive": {"policy": "fixed", "min": "1m"}},
+        "min may only be set with policy adaptive",
+    ),
+    "unknown profile": ({"scaling.keepAlive.profile": "lazy"}, 'Unsupported value: "lazy"'),
     "shortest above longest": (
         {"scaling.keepAlive": {"min": "2m", "max": "1m"}},
         "min must not be greater than max",
@@ -321,10 +330,6 @@ NOT_YET: dict[str, Changes] = {
     "spec.engine.kind: dynamo": {"engine.kind": "dynamo"},
     "spec.placement.capacityTimeout": {"placement.capacityTimeout": "3m"},
     "spec.scaling.schedules": {"scaling.schedules": [_CRON]},
-    "spec.scaling.keepAlive.policy: adaptive": {"scaling.keepAlive.policy": "adaptive"},
-    "spec.scaling.keepAlive.profile": {"scaling.keepAlive.profile": "balanced"},
-    "spec.scaling.keepAlive.min": {"scaling.keepAlive.min": "15s"},
-    "spec.scaling.keepAlive.max": {"scaling.keepAlive.max": "1h"},
     "spec.access.direct": {"access.direct": False},
 }
 """What `… is not supported yet` must be said about."""

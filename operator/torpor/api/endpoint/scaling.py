@@ -1,8 +1,7 @@
 """`spec.scaling`: how many replicas, and how long an idle one is kept.
 
 `keepAlive.policy` is never stored by the API server: an endpoint that names none follows the default of the torpor
-that runs it. That default is `fixed` now and becomes `adaptive` once that policy exists; an endpoint that
-sets `after` without naming a policy has asked for `fixed` and keeps it.
+that runs it. That default is `adaptive`; an endpoint that sets `after` without naming a policy has asked for `fixed`.
 """
 
 from datetime import timedelta
@@ -36,6 +35,10 @@ class Profile(StrEnum):
     INTERACTIVE = "interactive"
 
 
+FIXED_DEFAULT = timedelta(minutes=2)
+"""`after`, where policy fixed is asked for without it."""
+
+
 class KeepAlive(Words):
     """How long an idle replica is kept after the last byte of the last answer."""
 
@@ -45,6 +48,14 @@ class KeepAlive(Words):
             "after may only be set with policy fixed",
             field=".after",
         ),
+        *(
+            Rule(
+                f"!has(self.{name}) || (has(self.policy) ? self.policy == 'adaptive' : !has(self.after))",
+                f"{name} may only be set with policy adaptive",
+                field=f".{name}",
+            )
+            for name in ("profile", "min", "max")
+        ),
         Rule(
             "!has(self.min) || !has(self.max) || duration(self.min) <= duration(self.max)",
             "min must not be greater than max",
@@ -52,24 +63,25 @@ class KeepAlive(Words):
         ),
     )
 
-    policy: KeepAlivePolicy = Field(
-        default=KeepAlivePolicy.FIXED, json_schema_extra=in_code() | not_yet("adaptive")
-    )
-    """How the time is found: fixed (`after`, exactly). Default: fixed. (adaptive is not supported yet.)"""
-    after: Annotated[Duration, Between("1s", "168h")] = Field(
-        default=timedelta(minutes=2), json_schema_extra=in_code()
-    )
+    policy: KeepAlivePolicy | None = None
+    """How the time is found: adaptive (learned from how requests come back and what a wake costs) or fixed
+    (`after`, exactly). Default: fixed where `after` is set, else adaptive."""
+    after: Annotated[Duration, Between("1s", "168h")] | None = None
     """Idle time after which replicas are put to sleep, 1s to 168h. Only with policy fixed. Default: 2m."""
-    profile: Profile | None = Field(default=None, json_schema_extra=not_yet())
-    """What a delayed request is worth against an idle GPU: economy, balanced, responsive or interactive."""
-    min: Annotated[Duration, Between("1s", "168h")] | None = Field(
-        default=None, json_schema_extra=not_yet()
-    )
-    """Shortest time the adaptive policy may choose."""
-    max: Annotated[Duration, Between("1s", "168h")] | None = Field(
-        default=None, json_schema_extra=not_yet()
-    )
-    """Longest time the adaptive policy may choose."""
+    profile: Profile | None = None
+    """What a second of waiting is worth: economy (as much as one of an idle GPU), balanced (5), responsive
+    (20) or interactive (50). Only with policy adaptive. Default: balanced."""
+    min: Annotated[Duration, Between("1s", "168h")] | None = None
+    """Shortest time the adaptive policy may choose, 1s to 168h. Default: 15s, or `max` if that is less."""
+    max: Annotated[Duration, Between("1s", "168h")] | None = None
+    """Longest time the adaptive policy may choose, 1s to 168h. Default: 1h, or `min` if that is more."""
+
+    @property
+    def fixed_seconds(self) -> int | None:
+        """The fixed time; None if the time is learned."""
+        if self.policy is KeepAlivePolicy.ADAPTIVE or (self.policy is None and self.after is None):
+            return None
+        return round((self.after or FIXED_DEFAULT).total_seconds())
 
 
 class Schedule(Words):
