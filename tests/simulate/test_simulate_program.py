@@ -132,6 +132,7 @@ class Paper:
 
     def __init__(self) -> None:
         self.drawn = list[tuple[str, Any]]()
+        self.yaxis = self
 
     def plot(self, x: Any, y: Any, *_: Any, label: str, **__: Any) -> None:
         self.drawn.append((label, (x, y)))
@@ -141,6 +142,11 @@ class Paper:
 
     def set(self, **words: Any) -> None:
         self.drawn.append(("axes", words))
+
+    def set_major_formatter(self, form: str) -> None:
+        self.drawn.append(("numbers", form))
+
+    set_minor_formatter = set_major_formatter
 
     def legend(self) -> None:
         """Nothing to remember."""

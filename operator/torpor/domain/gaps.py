@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import mul, sub
 
 BINS = 32
 LONGEST_S = 172_800.0
@@ -60,6 +61,15 @@ class Curve:
     """That the gap ends in this bin; they sum to 1."""
     left: tuple[float, ...]
     """That it lasts longer than the bin's upper edge; 0 for the last."""
+    spent: tuple[float, ...]
+    """Mean seconds of the gaps that end by the bin's upper edge, over all gaps."""
+
+    def costs(self, wake: float) -> list[float]:
+        """Return what a gap is expected to cost when the replica is kept until each edge, and then woken on demand."""
+        return [
+            spent + left * (edge + wake)
+            for spent, left, edge in zip(self.spent, self.left, EDGES, strict=True)
+        ]
 
 
 def is_gap(gap_s: float) -> bool:
@@ -106,16 +116,16 @@ def hour_factors(habits: Habits) -> list[float]:
     """
     spent = sum(habits.idle_h)
     rate = sum(habits.events) / spent if spent > 0 else 0.0
+    columns = (*_around(habits.events), *_around(habits.idle_h))
     return [
-        (came + _TRUST) / (rate * awaited + _TRUST)
-        for came, awaited in zip(_smooth(habits.events), _smooth(habits.idle_h), strict=True)
+        (before + here + after + _TRUST) / (rate * (idle_before + idle + idle_after) + _TRUST)
+        for before, here, after, idle_before, idle, idle_after in zip(*columns, strict=True)
     ]
 
 
-def _smooth(by_hour: tuple[float, ...]) -> list[float]:
-    """Return each hour's number together with those of the hours before and after it."""
-    before, after = by_hour[-1:] + by_hour[:-1], by_hour[1:] + by_hour[:1]
-    return [a + b + c for a, b, c in zip(before, by_hour, after, strict=True)]
+def _around(by_hour: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
+    """Return the numbers of the hours before, of the hours themselves and of those after."""
+    return by_hour[-1:] + by_hour[:-1], by_hour, by_hour[1:] + by_hour[:1]
 
 
 def curve(habits: Habits, hour: float | None = None) -> Curve:
@@ -125,22 +135,15 @@ def curve(habits: Habits, hour: float | None = None) -> Curve:
     in which the bin's middle falls. Without an hour the factors are left out.
     """
     prior = PRIOR / BINS
-    factors = None
+    counts = [seen + prior for seen in habits.gaps]
+    rests = list(accumulate(reversed(counts)))[::-1]
+    stays = [1.0 - count / rest for count, rest in zip(counts, rests, strict=True)]
     if hour is not None:
-        by_hour = hour_factors(habits)
-        factors = [by_hour[int(hour + later) % HOURS] for later in _MIDS_H]
-    rest = habits.seen + PRIOR
-    alive = 1.0
-    chance, left = list[float](), list[float]()
-    for k, seen in enumerate(habits.gaps[:-1]):
-        count = seen + prior
-        stays = 1.0 - count / rest
-        rest -= count
-        if factors is not None:
-            stays **= factors[k]
-        chance.append(alive * (1.0 - stays))
-        alive *= stays
-        left.append(alive)
-    chance.append(alive)
-    left.append(0.0)
-    return Curve(tuple(chance), tuple(left))
+        factors = hour_factors(habits)
+        stays = [
+            stay ** factors[int(hour + later) % HOURS]
+            for stay, later in zip(stays, _MIDS_H, strict=True)
+        ]
+    left = tuple(accumulate(stays, mul))
+    chance = tuple(map(sub, (1.0, *left[:-1]), left))
+    return Curve(chance, left, tuple(accumulate(map(mul, chance, MIDS))))

@@ -155,13 +155,9 @@ def choose(
 
 def cheapest(seen: Curve, wake: float) -> float:
     """Return the time-out with the lowest expected cost, in seconds: 0 or an edge, the shortest of equals."""
-    spent, best, seconds = 0.0, wake, 0.0
-    for p, mid, left, edge in zip(seen.chance, MIDS, seen.left, EDGES, strict=True):
-        spent += p * mid
-        cost = spent + left * (edge + wake)
-        if cost < best:
-            best, seconds = cost, edge
-    return seconds
+    costs = seen.costs(wake)
+    best = min(costs)
+    return EDGES[costs.index(best)] if best < wake else 0.0
 
 
 def told(seconds: float) -> str:

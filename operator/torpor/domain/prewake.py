@@ -68,17 +68,11 @@ def candidate(curve: Curve, keep_s: float, price: Price) -> Prewake | None:
 
     None unless it is expected to save more than 2 %. Starts are looked for so that the replica is ready at an edge.
     """
-    chance, left = curve.chance, curve.left
     wake, cold, weight = price.wake, price.cold_s, price.weight
     awake = bisect_right(MIDS, keep_s)  # so many bins end while the replica is kept
     if awake == BINS or EDGES[-2] - cold <= keep_s:
         return None
-    spent, stay = list[float](), list[float]()  # A and G, by edge
-    total = 0.0
-    for p, mid, rest, edge in zip(chance, MIDS, left, EDGES, strict=True):
-        total += p * mid
-        spent.append(total)
-        stay.append(total + rest * (edge + wake))
+    chance, left, spent, stay = curve.chance, curve.left, curve.spent, curve.costs(wake)
     asleep = left[awake - 1] if awake else 1.0
     kept = asleep * keep_s + (spent[awake - 1] if awake else 0.0)
     best, found, until = BETTER * (kept + asleep * wake), None, BINS - 1

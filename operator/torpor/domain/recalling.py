@@ -73,7 +73,7 @@ def _written(number: float) -> str:
     return "".join(_DIGITS[step // _BASE**place % _BASE] for place in range(_WIDTH - 1, -1, -1))
 
 
-def _unpack(text: str, count: int) -> tuple[float, ...]:
+def _unpack(text: object, count: int) -> tuple[float, ...]:
     if not isinstance(text, str) or len(text) != count * _WIDTH:
         raise ValueError(f"expected {count} numbers of {_WIDTH} characters")
     return tuple(_read(text[k : k + _WIDTH]) for k in range(0, len(text), _WIDTH))

@@ -61,6 +61,8 @@ def draw(study: Study, fixed: Sequence[Point], path: Path, paper: tuple[Any, Any
         yscale="log",
         title=f"{study.trace.name}, cold start {study.cold_s:g} s",
     )
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend()
     try:
         figure.savefig(path)
