@@ -1,10 +1,11 @@
 """The keep-alive that is learned, on the real cluster: told, kept to the second, not lost with its controller."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.cluster.apiserver import DEPLOYMENTS, until
+from tests.cluster.apiserver import DEPLOYMENTS, ENDPOINTS, until
 from tests.cluster.killing import kill_leader, wait_for_renewal
 from tests.cluster.space import Space
 from torpor.controller.habits import adaptive_policy
@@ -49,6 +50,20 @@ def test_an_endpoint_is_kept_for_as_long_as_its_users_have_taught_it(space: Spac
     exact = _exactly(space, after)
     print(f"kept {slept - last_byte:.2f} s, by what was learned {exact:.2f} s: {kept.why}")
     assert abs(slept - last_byte - exact) <= BOUND
+
+
+def test_a_schedule_keeps_replicas_while_it_is_on(space: Space) -> None:
+    began = datetime.fromtimestamp(time.time(), UTC) - timedelta(minutes=1)
+    schedule = {"cron": f"{began.minute} {began.hour} * * *", "duration": "168h", "minReplicas": 1}
+    scaling = {"schedules": [schedule], "keepAlive": {"after": "1s"}}
+    space.apply(space.compose("office", spec={"scaling": scaling}))
+    awake = space.wait_condition("office", "Awake", reason="KeepingWarm", timeout=90)
+    said = awake.status.condition("Awake")
+    assert said is not None
+    assert said.message.startswith(f"the schedule {schedule['cron']} (UTC) keeps 1 until ")
+    off = {"spec": {"scaling": {"schedules": None}}}
+    space.api.patch(space.path(ENDPOINTS, "office"), off)
+    space.wait_asleep("office")
 
 
 def _ask_often(space: Space) -> float:

@@ -264,6 +264,10 @@ BAD: dict[str, tuple[Changes, str]] = {
         {"scaling.schedules": [_CRON | {"duration": "0s"}]},
         "0s is not between 1m and 168h",
     ),
+    "schedule that keeps more than there may be": (
+        {"scaling": {"maxReplicas": 2, "schedules": [_CRON | {"minReplicas": 3}]}},
+        "no schedule may keep more replicas than maxReplicas",
+    ),
     "unknown roll-out": ({"scaling.rollout": "now"}, 'Unsupported value: "now"'),
     "word for nodes": ({"prewarm.nodes": "some"}, "must be all, none or a number of nodes"),
     "zero nodes": ({"prewarm.nodes": 0}, "must be all, none or a number of nodes"),
@@ -329,7 +333,6 @@ NOT_YET: dict[str, Changes] = {
     "spec.engine.kind: tensorrt-llm": {"engine.kind": "tensorrt-llm"},
     "spec.engine.kind: dynamo": {"engine.kind": "dynamo"},
     "spec.placement.capacityTimeout": {"placement.capacityTimeout": "3m"},
-    "spec.scaling.schedules": {"scaling.schedules": [_CRON]},
     "spec.access.direct": {"access.direct": False},
 }
 """What `… is not supported yet` must be said about."""

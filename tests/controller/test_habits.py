@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -123,3 +124,46 @@ async def test_what_came_after_the_last_poll_keeps_it_awake_and_is_learned(stage
     assert stage.replicas() == 1
     words = EndpointStatus.model_validate(stage.status()).keep_alive
     assert memory_of(words).learned.habits.seen == pytest.approx(1, abs=0.001)
+
+
+def _cron(at_ms: int) -> str:
+    when = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return f"{when.minute} {when.hour} * * *"
+
+
+async def test_a_schedule_that_is_on_wakes_it_and_keeps_it_until_its_end(stage: Stage) -> None:
+    began = clock.now_ms() // 60_000 * 60_000 - 60_000
+    schedule = {"cron": _cron(began), "duration": "30m", "minReplicas": 2}
+    await stage.make_ready(scaling={"maxReplicas": 2, "schedules": [schedule]})
+    again = await stage.step()
+    assert stage.replicas() == 2
+    said = next(c for c in stage.status()["conditions"] if c["type"] == "Awake")
+    assert said["message"].startswith(f"the schedule {_cron(began)} (UTC) keeps 2 until ")
+    assert again is not None
+    assert again <= began + 30 * 60_000
+
+
+async def test_one_that_is_not_on_yet_is_looked_at_when_it_begins(stage: Stage) -> None:
+    begins = clock.now_ms() // 60_000 * 60_000 + 120_000
+    schedule = {"cron": _cron(begins), "duration": "30m", "minReplicas": 1}
+    await stage.make_ready(scaling={"schedules": [schedule]})
+    again = await stage.step()
+    assert stage.replicas() == 0
+    assert again is not None
+    assert again <= begins
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"cron": "99 8 * * *"}, "spec.scaling.schedules[0].cron: is never due (bad minute)"),
+        ({"timeZone": "Mars/Olympus"}, "spec.scaling.schedules[0].timeZone: is not in the tz"),
+    ],
+)
+async def test_a_schedule_that_cannot_be_is_told(stage: Stage, wrong: Json, said: str) -> None:
+    schedule = {"cron": "0 8 * * *", "duration": "30m", "minReplicas": 1} | wrong
+    stage.apply(scaling={"schedules": [schedule]})
+    await stage.step()
+    assert stage.condition("Ready") == ("False", "InvalidSpec")
+    told = next(c for c in stage.status()["conditions"] if c["type"] == "Ready")
+    assert said in told["message"]

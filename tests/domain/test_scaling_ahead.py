@@ -64,3 +64,33 @@ def test_who_came_is_kept_for_as_after_any_answer() -> None:
 def test_one_that_was_ready_too_late_is_not_put_down_in_the_same_moment() -> None:
     found = decide(AHEAD, _woken_ahead(NOW + 59_000), NOW + 61_000)
     assert (found.replicas, found.deadline_ms) == (None, NOW + 64_000)
+
+
+SCHEDULED = replace(
+    SPEC, min_replicas=2, floor_because="the schedule 0 8 * * * (UTC) keeps 2 until 18:00"
+)
+
+
+def test_a_schedule_is_a_floor_that_says_so() -> None:
+    found = decide(SCHEDULED, view(0), NOW)
+    assert (found.replicas, found.message) == (2, SCHEDULED.floor_because)
+    warm = decide(SCHEDULED, view(2, READY, replace(READY, uid="e")), NOW)
+    assert (warm.replicas, warm.reason, warm.message) == (
+        None,
+        Reason.KEEPING_WARM,
+        SCHEDULED.floor_because,
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "seen", "reason"),
+    [
+        (replace(SCHEDULED, suspend=True), view(0), Reason.SUSPENDED),
+        (SCHEDULED, view(0, fault=WRONG_KEY), Reason.FAILED),
+        (SCHEDULED, view(0, over_budget="spent"), Reason.OVER_BUDGET),
+    ],
+    ids=["suspended", "cannot work", "over budget"],
+)
+def test_a_schedule_gives_way(spec: ScalingSpec, seen: ScalingView, reason: Reason) -> None:
+    found = decide(spec, seen, NOW)
+    assert (found.replicas, found.reason) == (None, reason)

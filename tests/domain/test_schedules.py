@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torpor.domain.schedules import Floor, Schedule, fault_of, floor_at
+from torpor.domain.schedules import Floor, Schedule, floor_at
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = 3_600_000
@@ -83,7 +83,9 @@ def test_a_start_that_the_clocks_skip_falls_on_their_change() -> None:
 
 
 def test_a_start_that_the_clocks_repeat_counts_once() -> None:
-    early = Schedule("30 2 * * *", "Europe/Berlin", 30 * 60_000, 1)  # 2026-10-25 03:00 becomes 02:00
+    early = Schedule(
+        "30 2 * * *", "Europe/Berlin", 30 * 60_000, 1
+    )  # 2026-10-25 03:00 becomes 02:00
     first = at("2026-10-25T02:30")
     assert floor_at(0, (early,), first).replicas == 1
     assert floor_at(0, (early,), first + HOUR).replicas == 0
@@ -94,22 +96,6 @@ def test_its_time_is_elapsed_time_on_the_day_the_clocks_change() -> None:
     begins = at("2026-10-24T22:00")
     assert floor_at(0, (night,), begins + 8 * HOUR - 1).replicas == 1
     assert floor_at(0, (night,), at("2026-10-25T05:00")).replicas == 0  # the night has an hour more
-
-
-@pytest.mark.parametrize(
-    ("cron", "fault"),
-    [
-        ("0 8 * * 1-5", ""),
-        ("0 8 L * *", ""),
-        ("0 8 * * MON-FRI", ""),
-        ("99 8 * * *", "bad minute"),
-        ("0 24 * * *", "bad hour"),
-        ("0 0 31 2 *", "bad day-of-month"),
-        ("0 0 31 4,6 *", "bad day-of-month"),
-    ],
-)
-def test_what_cannot_be_due_is_told(cron: str, fault: str) -> None:
-    assert fault_of(cron) == fault
 
 
 @given(

@@ -10,6 +10,7 @@ from torpor.domain.keeping import Adaptive, Kept, Memory, kept_for, remembered
 from torpor.domain.observation import Demand, PodSeen, combined
 from torpor.domain.remembering import memory_of
 from torpor.domain.scalingview import ScalingSpec
+from torpor.domain.schedules import Floor, Schedule, floor_at
 
 
 def memory_now(endpoint: InferenceEndpoint, demand: Demand, pods: tuple[PodSeen, ...]) -> Memory:
@@ -22,9 +23,11 @@ def memory_now(endpoint: InferenceEndpoint, demand: Demand, pods: tuple[PodSeen,
 def scaling_spec(endpoint: InferenceEndpoint, picture: Picture) -> ScalingSpec:
     """Return what scaling reads of the spec, and for how long idle replicas are kept."""
     scaling, kept = endpoint.spec.scaling, kept_now(endpoint, picture)
+    floor = floor_now(endpoint, picture.now_ms)
     fixed = scaling.keep_alive.fixed_seconds is not None
     return ScalingSpec(
-        min_replicas=scaling.min_replicas,
+        min_replicas=floor.replicas,
+        floor_because=floor.because,
         max_replicas=scaling.max_replicas,
         in_flight_per_replica=scaling.in_flight_per_replica,
         keep_alive_ms=kept.ms,
@@ -32,6 +35,18 @@ def scaling_spec(endpoint: InferenceEndpoint, picture: Picture) -> ScalingSpec:
         ahead_ms=kept.ahead_ms,
         suspend=scaling.suspend,
     )
+
+
+def floor_now(endpoint: InferenceEndpoint, now_ms: int) -> Floor:
+    """Return how many replicas are kept whether or not anybody asks, and until when."""
+    scaling = endpoint.spec.scaling
+    schedules = (
+        Schedule(
+            one.cron, one.time_zone, round(one.duration.total_seconds() * 1000), one.min_replicas
+        )
+        for one in scaling.schedules
+    )
+    return floor_at(scaling.min_replicas, schedules, now_ms)
 
 
 def kept_now(endpoint: InferenceEndpoint, picture: Picture) -> Kept:

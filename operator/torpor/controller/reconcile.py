@@ -23,7 +23,7 @@ from torpor.controller.children import Children
 from torpor.controller.composing import compose_status, invalid_status
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
-from torpor.controller.habits import memory_now, scaling_spec
+from torpor.controller.habits import floor_now, memory_now, scaling_spec
 from torpor.controller.labelling import label_nodes
 from torpor.controller.lastwords import explained
 from torpor.controller.picture import Picture
@@ -114,6 +114,7 @@ class Reconciler:
             picture.stalls_ms,
             refused,
             standing.resets_ms if standing else None,
+            floor_now(endpoint, now_ms).until_ms,
             due,
         )
         return min((at for at in times if at is not None), default=None)

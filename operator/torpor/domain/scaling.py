@@ -4,7 +4,8 @@
     2 suspended         zero, whatever waits
     3 cannot_work       a fault that keeping the GPU would not heal: zero
     4 too_many          above maxReplicas: down to it
-    5 below_floor       below minReplicas: up to it (demand above zero is the gateway's to answer)
+    5 below_floor       below minReplicas, or what a schedule keeps: up to it (demand above zero is the gateway's to
+                        answer)
     6 over_budget       zero, and the month's budget is spent (refuseWake): stays zero, and no gateway wakes it
     7 ahead             zero, but the habits of its users say that the next request is near: one replica
     8 asleep            zero stays zero; the gateway that holds a request wakes it
@@ -15,10 +16,10 @@
    11 busy              requests wait or run: hold
    12 unknown_demand    nobody is known to ask, but a gateway does not answer: unknown never sleeps
    13 within_keep_alive idle, but not for as long as it is kept: hold, look again at the deadline
-   14 idle              down to minReplicas
+   14 idle              down to minReplicas, or what a schedule keeps
 
-With a budget that is spent (refuseWake) minReplicas counts as 0 and nothing idle is kept for more than 5 s: what runs
-answers to its end, and then nothing is kept.
+With a budget that is spent (refuseWake) neither minReplicas nor a schedule keeps anything, and nothing idle is kept for
+more than 5 s: what runs answers to its end, and then nothing is kept.
 
 What is started ahead of demand (7) and not asked for is kept until its own time is over (13), not for as long as after
 an answer. How long replicas are kept, and when one is started ahead, is said by `torpor.domain.keeping`.
@@ -229,7 +230,7 @@ def _idle(spec: ScalingSpec, _: ScalingView, __: int) -> Decision | None:
 
 
 def _floor(spec: ScalingSpec) -> str:
-    return f"minReplicas keeps {spec.min_replicas} warm"
+    return spec.floor_because or f"minReplicas keeps {spec.min_replicas} warm"
 
 
 def _kept_warm(spec: ScalingSpec, view: ScalingView) -> str:

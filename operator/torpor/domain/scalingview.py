@@ -16,6 +16,7 @@ class ScalingSpec:
     """The part of the spec that scaling reads; durations in ms."""
 
     min_replicas: int = 0
+    """The floor now: minReplicas, or what a schedule keeps."""
     max_replicas: int = 1
     in_flight_per_replica: int = 32
     keep_alive_ms: int = 120_000
@@ -24,6 +25,8 @@ class ScalingSpec:
     ahead_ms: tuple[int, int] | None = None
     """From when until when (epoch ms) a replica is awake ahead of demand, in the gap that lasts now."""
     suspend: bool = False
+    floor_because: str = ""
+    """The schedule that sets the floor, in a sentence; empty for minReplicas."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,10 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
+from cronsim import CronSim
 
 _MINUTE_MS = 60_000
 _REMEMBERED = 4096
-_SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +58,6 @@ def floor_at(min_replicas: int, schedules: Iterable[Schedule], now_ms: int) -> F
     return Floor(replicas, because, min(changes, default=None))
 
 
-def fault_of(cron: str) -> str:
-    """Return what is wrong with a cron expression, such as "bad minute"; empty if it is due some day."""
-    try:
-        next(CronSim(cron, _SOME_DAY))
-    except CronSimError as error:
-        return str(error).lower()
-    except StopIteration:
-        return "never due"
-    return ""
-
-
 @lru_cache(_REMEMBERED)
 def _start(cron: str, zone: str, minute: int, *, last: bool) -> int | None:
     """Return the last start up to a minute (counted since the epoch), or the first one after it."""
@@ -83,6 +71,4 @@ def _start(cron: str, zone: str, minute: int, *, last: bool) -> int | None:
 def _sentence(schedule: Schedule, ends_ms: int) -> str:
     ends = datetime.fromtimestamp(ends_ms // 1000, UTC).astimezone(ZoneInfo(schedule.zone))
     until = f"{ends:%a %H:%M}"
-    return (
-        f"the schedule {schedule.cron} ({schedule.zone}) keeps {schedule.replicas} until {until}"
-    )
+    return f"the schedule {schedule.cron} ({schedule.zone}) keeps {schedule.replicas} until {until}"

@@ -4,15 +4,17 @@
 that runs it. That default is `adaptive`; an endpoint that sets `after` without naming a policy has asked for `fixed`.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
+from zoneinfo import available_timezones
 
-from pydantic import Field, StringConstraints
+from cronsim import CronSim, CronSimError
+from pydantic import Field, StringConstraints, field_validator
 
 from torpor.api.bounds import Between
 from torpor.api.quantities import Duration
-from torpor.api.words import Rule, Words, in_code, in_order, not_yet
+from torpor.api.words import Rule, Words, in_code, in_order
 
 _CRON = (
     r"^([0-9*/,-]+)\s+([0-9*/,-]+)\s+([0-9*/,L?-]+)\s+([0-9A-Za-z*/,-]+)\s+([0-9A-Za-z*/,#L?-]+)$"
@@ -90,7 +92,7 @@ class Schedule(Words):
     cron: Annotated[str, StringConstraints(min_length=9, max_length=128, pattern=_CRON)]
     """Start, as five cron fields: minute, hour, day of month, month, day of week."""
     duration: Annotated[Duration, Between("1m", "168h")]
-    """How long it lasts, 1m to 168h."""
+    """How long it lasts in elapsed time, 1m to 168h."""
     min_replicas: Annotated[int, Field(ge=0, le=1000)]
     """Replicas kept in that time."""
     time_zone: Annotated[
@@ -100,6 +102,22 @@ class Schedule(Words):
         ),
     ] = Field(default="UTC", json_schema_extra=in_code())
     """Time zone of `cron`, as in the tz database, such as Europe/Berlin. Default: UTC."""
+
+    @field_validator("cron")
+    @classmethod
+    def _is_due_some_day(cls, cron: str) -> str:
+        try:
+            next(CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC)))
+        except (CronSimError, StopIteration) as error:
+            raise ValueError(f"is never due ({str(error).lower() or 'no such day'})") from error
+        return cron
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError("is not in the tz database")
+        return zone
 
 
 class Rollout(StrEnum):
@@ -118,6 +136,12 @@ class Scaling(Words):
             "minReplicas must not be greater than maxReplicas",
             field=".minReplicas",
         ),
+        Rule(
+            "!has(self.schedules) || !has(self.maxReplicas)"
+            " || self.schedules.all(s, s.minReplicas <= self.maxReplicas)",
+            "no schedule may keep more replicas than maxReplicas",
+            field=".schedules",
+        ),
     )
 
     min_replicas: Annotated[int, Field(ge=0, le=1000)] = 0
@@ -131,9 +155,9 @@ class Scaling(Words):
     schedules: tuple[Schedule, ...] = Field(
         default=(),
         max_length=32,
-        json_schema_extra=not_yet() | in_order(),
+        json_schema_extra=in_order(),
     )
-    """Recurring times in which more replicas are kept."""
+    """Recurring times in which more replicas are kept than minReplicas; the one that keeps most counts."""
     suspend: bool = False
     """Put the endpoint to sleep and refuse to wake it, whatever minReplicas says."""
     rollout: Rollout = Rollout.WHEN_IDLE
