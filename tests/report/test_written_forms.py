@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.report.samples import NOVEMBER, NOW, cluster, statement
 from tests.report.test_statement import MADE, PAUSES, instants, lives, month_of_last
-from tests.report.world import ROUNDED, endpoint, written
+from tests.report.world import HOUR, ROUNDED, SEVENTH, endpoint, pod, written
 from torpor.domain import money
 from torpor.domain.monthly import Slice, month_named
 from torpor.domain.windows import HOUR_MS
@@ -144,6 +144,24 @@ def test_focus_rows_add_up_to_the_month_in_integers_and_as_printed(
     assert all(start < end for start, end in periods)
     assert sorted(periods) == periods
     assert all(piece.end_ms - piece.start_ms <= HOUR_MS for piece in slices[1:])
+
+
+def test_of_a_part_of_a_gpu_the_quantity_times_its_price_is_the_cost() -> None:
+    """What is priced is the unit that a pod holds; an hour of one costs the seventh of the GPU's price."""
+    begin = -(-MADE // HOUR) * HOUR
+    slices = [pod("a", begin, 40_000, 7 * HOUR, gpus=3, kind="h100")]
+    passes = [begin + n * 1_800_000 for n in range(1, 17)]
+    cost, tokens = written(slices, MADE, passes, SEVENTH)
+    found = state([endpoint("x", cost, tokens)], month_of_last(passes[-1]), passes[-1])
+    printed = rows(as_focus(found, "acme"))
+    assert len(printed) == 7
+    unit = Decimal("6.88") / 7
+    for row in printed:
+        assert row["PricingQuantity"] == "3"
+        exact = Decimal(row["PricingQuantity"]) * unit
+        assert abs(exact - Decimal(row["BilledCost"])) <= Decimal("0.000001")
+    assert sum(Decimal(row["BilledCost"]) for row in printed) == 21 * Decimal("6.88") / 7
+    assert cost.spent == "20.64"
 
 
 def test_another_month_of_the_same_cluster_is_empty() -> None:

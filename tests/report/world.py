@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ MINUTE = 60_000
 HOUR = 3_600_000
 L40S = Price("l40s@1.861USD", "l40s", "on-demand", "USD", 1_861_000)
 ROUNDED = Price("l40s@1.861USD/60s", "l40s", "on-demand", "USD", 1_861_000, granularity_s=60)
+SEVENTH = Price("h100-1g@6.88USD", "h100", "spot", "USD", 6_880_000, fraction=Fraction(1, 7))
 EURO = Price("l4@0.7EUR", "l4", "on-demand", "EUR", 700_000)
 UNPRICED = Price("b200@unknown", "b200", "on-demand", "USD", None)
 

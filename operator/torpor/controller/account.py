@@ -18,6 +18,7 @@ from torpor.domain.costfigures import budget_words, comparison_words, read_meter
 from torpor.domain.figures import cost_words
 from torpor.domain.ledger import Meter
 from torpor.domain.metering import booked, noted, stay_on
+from torpor.domain.money import Exact
 from torpor.domain.observation import Demand, combined
 from torpor.domain.remembering import epoch_ms, tokens_counted
 from torpor.domain.windows import Reading, Windows
@@ -105,12 +106,13 @@ def _comparison(
     return compare(offer, books.windows, books.read(now_ms), always_on, books.currency, now_ms)
 
 
-def _always_on(endpoint: InferenceEndpoint, picture: Picture) -> int | None:
+def _always_on(endpoint: InferenceEndpoint, picture: Picture) -> Exact | None:
     """Micro-units per hour of the replicas that would run if none slept."""
     chosen = picture.placement.gpu_class
-    if chosen is None or chosen.micro_per_hour is None:
+    price = chosen.micro_per_unit if chosen else None
+    if price is None:
         return None
-    return chosen.micro_per_hour * picture.placement.gpus * _floor(endpoint)
+    return price * picture.placement.gpus * _floor(endpoint)
 
 
 def _floor(endpoint: InferenceEndpoint) -> int:

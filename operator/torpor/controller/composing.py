@@ -14,8 +14,8 @@ from torpor.api.status import EndpointStatus, KeepAliveStatus
 from torpor.controller.account import draw_account
 from torpor.controller.arrivals import claim_of, weights_status
 from torpor.controller.picture import Picture
+from torpor.domain.costing import unpriced
 from torpor.domain.figures import display_words, placement_words
-from torpor.domain.ledger import unpriced
 from torpor.domain.observation import combined
 from torpor.domain.remembering import failure_words, moment
 from torpor.domain.scaling import Decision, idle_since

@@ -41,7 +41,7 @@ PRICED_SECONDS = Family(
 PRICE = Family(
     "torpor_endpoint_price_per_gpu_hour",
     "gauge",
-    "What one GPU-hour costs, for each price of the ledger.",
+    "What one GPU-hour costs, for each price of the ledger; of a class of parts, one hour of such a part.",
     ("gpu_class", "capacity_type", "price_id", "currency"),
 )
 RATE = Family(
@@ -179,9 +179,10 @@ def _used(gpu_ms: GpuMs, rows: Sequence[Row], settled: Settled) -> list[Sample]:
 
 def _at_price(row: Row) -> list[Sample]:
     price, found = row.price, _priced(row, row.price.gpu_class, row.price.capacity_type)
-    if price.micro_per_hour is not None:
+    unit = price.micro_per_unit
+    if unit is not None:
         labels = (price.gpu_class, price.capacity_type, price.id, price.currency)
-        found.append(Sample(PRICE, price.micro_per_hour / 1_000_000, labels))
+        found.append(Sample(PRICE, float(unit / 1_000_000), labels))
     return found
 
 

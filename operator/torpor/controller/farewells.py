@@ -19,7 +19,7 @@ from torpor.cluster.objects import Objects
 from torpor.controller.events import News, post
 from torpor.domain import money
 from torpor.domain.bookkeeping import meter_of
-from torpor.domain.ledger import cost_of
+from torpor.domain.costing import cost_of
 from torpor.domain.metering import accrue, totals
 from torpor.domain.observation import Demand, PodSeen
 

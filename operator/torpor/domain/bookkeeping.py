@@ -15,7 +15,8 @@ from torpor.api.status import (
 from torpor.api.status import CostStatus as CostWords
 from torpor.api.status import LivePod as LiveWords
 from torpor.api.status import Mark as MarkWords
-from torpor.domain.ledger import Cost, LivePod, Meter, Phases, Price, Row, Segment, Settled
+from torpor.domain import money
+from torpor.domain.ledger import WHOLE, Cost, LivePod, Meter, Phases, Price, Row, Segment, Settled
 from torpor.domain.money import MICRO, micro
 from torpor.domain.windows import Mark, Reading, Windows
 
@@ -61,6 +62,7 @@ def _price(row: LedgerRow) -> Price:
         micro(row.per_gpu_hour),
         row.granularity_seconds or 0,
         row.minimum_seconds or 0,
+        row.fraction or WHOLE,
     )
 
 
@@ -87,11 +89,12 @@ def _row_words(row: Row) -> LedgerRow:
         rounding_gpu_ms=row.rounding,
         granularity_seconds=price.granularity_s or None,
         minimum_seconds=price.minimum_s or None,
+        fraction=None if price.fraction == WHOLE else price.fraction,
     )
 
 
 def _mark(words: MarkWords) -> Mark:
-    spent = None if words.spent is None else int(words.spent)
+    spent = None if words.spent is None else money.read(words.spent)
     return Mark(words.at_ms, Reading(_phases(words), spent, words.prompt, words.completion))
 
 
@@ -101,7 +104,7 @@ def _mark_words(mark: Mark) -> MarkWords:
         at_ms=mark.at_ms,
         gpu_ms=gpu_ms(reading.phases),
         failed_start_gpu_ms=reading.phases.failed_starting,
-        spent=None if reading.spent is None else str(reading.spent),
+        spent=None if reading.spent is None else money.written(reading.spent),
         prompt=reading.prompt,
         completion=reading.completion,
     )
@@ -118,23 +121,21 @@ def _settled(words: SettledRows | None) -> Settled:
         rounding=words.rounding_gpu_ms,
         currency=words.currency,
         cost=Cost(
-            Phases(
-                int(cost.starting),
-                int(cost.busy),
-                int(cost.idle),
-                int(cost.terminating),
-                int(cost.failed_start),
-            ),
-            int(cost.rounding),
+            money.read(cost.starting),
+            money.read(cost.busy),
+            money.read(cost.idle),
+            money.read(cost.terminating),
+            money.read(cost.failed_start),
+            money.read(cost.rounding),
         ),
-        always_on_cost=int(cost.always_on),
+        always_on_cost=money.read(cost.always_on),
     )
 
 
 def _settled_words(settled: Settled) -> SettledRows | None:
     if not settled.rows:
         return None
-    parts = settled.cost.phases
+    parts = settled.cost
     return SettledRows(
         rows=settled.rows,
         currency=settled.currency,
@@ -143,13 +144,13 @@ def _settled_words(settled: Settled) -> SettledRows | None:
         always_on_gpu_ms=settled.always_on,
         rounding_gpu_ms=settled.rounding,
         cost=SettledCost(
-            starting=str(parts.starting),
-            busy=str(parts.busy),
-            idle=str(parts.idle),
-            terminating=str(parts.terminating),
-            failed_start=str(parts.failed_starting),
-            rounding=str(settled.cost.rounding),
-            always_on=str(settled.always_on_cost),
+            starting=money.written(parts.starting),
+            busy=money.written(parts.busy),
+            idle=money.written(parts.idle),
+            terminating=money.written(parts.terminating),
+            failed_start=money.written(parts.failed_starting),
+            rounding=money.written(parts.rounding),
+            always_on=money.written(settled.always_on_cost),
         ),
     )
 

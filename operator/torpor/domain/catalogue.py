@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torpor.api.gpuclass import CapacityType
-from torpor.domain.ledger import Price
+from torpor.domain.ledger import WHOLE, Price
 from torpor.domain.observation import PodSeen
 from torpor.domain.placement import GPUClassView, NodeView
 from torpor.domain.pricing import Tariff
@@ -103,18 +103,21 @@ def capacity_type_on(node: NodeView, otherwise: str) -> str:
 
 
 def _priced(gpu_class: GPUClassView, micro: int | None) -> Price:
-    """Return a price of a class; another amount, currency or way of rounding is another row of the ledger."""
+    """Return a price of a class; another amount, currency, fraction or way of rounding is another row of the ledger."""
     rate = "unknown" if micro is None else str(micro)
     steps = f"/{gpu_class.granularity_s}s" if gpu_class.granularity_s else ""
     least = f"/min{gpu_class.minimum_s}s" if gpu_class.minimum_s else ""
+    part = "" if gpu_class.fraction == WHOLE else f"*{gpu_class.fraction}"
+    held = f"{rate}{gpu_class.currency}{part}{steps}{least}"
     return Price(
-        id=f"{gpu_class.name}/{gpu_class.capacity_type}@{rate}{gpu_class.currency}{steps}{least}",
+        id=f"{gpu_class.name}/{gpu_class.capacity_type}@{held}",
         gpu_class=gpu_class.name,
         capacity_type=gpu_class.capacity_type,
         currency=gpu_class.currency,
         micro_per_hour=micro,
         granularity_s=gpu_class.granularity_s,
         minimum_s=gpu_class.minimum_s,
+        fraction=gpu_class.fraction,
     )
 
 

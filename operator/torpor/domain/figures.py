@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from torpor.api.status import CostStatus, Display, PlacementStatus, Rejected, TokensStatus
-from torpor.domain import ledger, money
+from torpor.domain import costing, money
 from torpor.domain.bookkeeping import gpu_ms, ledger_words, window_words
 from torpor.domain.catalogue import price_of
 from torpor.domain.costfigures import phase_costs, read_rows, token_prices, window
@@ -29,9 +29,9 @@ def cost_words(
     """Return `status.cost`: the ledger, and the figures computed from it as of *now*."""
     now_ms = epoch_ms(now) or 0
     rows = totals(meter, demand, now_ms)
-    cost = ledger.cost_of(rows, meter.settled)
-    always = ledger.always_on_micro_ms(rows, meter.settled)
-    rate = ledger.rate_micro_per_hour(meter)
+    cost = costing.cost_of(rows, meter.settled)
+    always = costing.always_on_micro_ms(rows, meter.settled)
+    rate = costing.rate_micro_per_hour(meter)
     reading = read_rows(rows, meter.settled, cost, tokens)
     spent = reading.spent
     return CostStatus.model_validate(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from torpor.domain.ledger import Phases
+from torpor.domain.money import Exact, lowest
 
 HOUR_MS = 3_600_000
 DAY_HOURS = 24
@@ -22,7 +23,7 @@ class Reading:
     """The totals since creation: GPU-ms by phase, cost in micro-units × ms per hour, tokens delivered."""
 
     phases: Phases = NO_PHASES
-    spent: int | None = 0
+    spent: Exact | None = 0
     """None while a price is unknown."""
     prompt: int = 0
     completion: int = 0
@@ -37,7 +38,7 @@ class Reading:
         unknown = self.spent is None or before.spent is None
         return Reading(
             self.phases.less(before.phases),
-            None if unknown else (self.spent or 0) - (before.spent or 0),
+            None if unknown else lowest((self.spent or 0) - (before.spent or 0)),
             self.prompt - before.prompt,
             self.completion - before.completion,
         )

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torpor.domain import money
+from torpor.domain.money import Exact
 from torpor.domain.monthly import Reach
 from torpor.report.statement import Line, Statement, instant
 
@@ -22,7 +23,7 @@ class Total:
     """What all endpoints of one currency used; of those whose cost is known."""
 
     currency: str
-    micro_ms: int
+    micro_ms: Exact
     endpoints: int
     unknown: int
     """Endpoints of which it is not known what they spent: the amount is without them."""

@@ -12,10 +12,12 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from typing import TypeVar
 
 from torpor.api.quantities import format_timestamp
 from torpor.domain import money
 from torpor.domain.ledger import Phases
+from torpor.domain.money import Exact
 from torpor.domain.monthly import Month, Slice
 from torpor.domain.remembering import moment
 from torpor.report.statement import Line, Statement
@@ -30,8 +32,7 @@ COLUMNS: tuple[str, ...] = (
     "ServiceName", "ServiceSubcategory", "SubAccountId", "SubAccountName", "Tags",
     "x_CompletionTokens", "x_PromptTokens",
 )  # fmt: skip
-Rounding = Callable[[int], str]
-"""Writes a sum with its decimal places."""
+N = TypeVar("N", int, Exact)
 UNIT = "GPU-Hours"
 PROVIDER = "torpor"
 """Who says what it cost. No invoice stands behind these rows: the provider of the GPUs sends that."""
@@ -61,7 +62,8 @@ def omitted(statement: Statement) -> tuple[str, ...]:
 
 
 def _rows(line: Line, month: Month, account: str) -> Iterator[dict[str, str]]:
-    micro_ms = used_ms = 0
+    micro_ms: Exact = 0
+    used_ms = 0
     for piece in line.use.slices:
         if piece.use.spent is None:
             continue
@@ -72,7 +74,7 @@ def _rows(line: Line, month: Month, account: str) -> Iterator[dict[str, str]]:
         yield _row(line, piece, month, account, cost, quantity)
 
 
-def _step(text_of: Rounding, before: int, more: int) -> str:
+def _step(text_of: Callable[[N], str], before: N, more: N) -> str:
     """Return how far a rounded running sum moves: the steps add up to the rounded sum."""
     return money.plain(Decimal(text_of(before + more)) - Decimal(text_of(before)))
 

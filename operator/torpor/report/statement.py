@@ -13,7 +13,8 @@ from torpor.api.meta import ObjectMeta
 from torpor.api.quantities import format_timestamp
 from torpor.api.status import CostStatus, EndpointStatus, TokensStatus
 from torpor.domain.bookkeeping import gpu_ms, meter_of, windows_of
-from torpor.domain.ledger import Meter, Phases, Row, cost_of
+from torpor.domain.costing import cost_of
+from torpor.domain.ledger import Meter, Phases, Row
 from torpor.domain.metering import totals
 from torpor.domain.monthly import Metered, Month, Reach, Use, used_in
 from torpor.domain.observation import Demand

@@ -1,22 +1,24 @@
 """The status of an InferenceEndpoint; everything is imported from here."""
 
 from torpor.api.status.cost import (
-    ClosedPod,
     CostStatus,
     CostWindow,
-    GpuMs,
-    LedgerRow,
-    LivePod,
-    LivePrice,
-    Mark,
     PhaseCosts,
-    SettledCost,
-    SettledRows,
     TokenPrices,
     TokenSource,
     TokensStatus,
 )
 from torpor.api.status.endpoint import EndpointStatus
+from torpor.api.status.ledger import (
+    ClosedPod,
+    GpuMs,
+    LedgerRow,
+    LivePod,
+    LivePrice,
+    Mark,
+    SettledCost,
+    SettledRows,
+)
 from torpor.api.status.parts import (
     Display,
     FailureStatus,
