@@ -31,6 +31,7 @@ GOOD_CLASSES: dict[str, Changes] = {
             "effectiveFrom": "2026-07-01",
             "granularitySeconds": 1,
             "minimumSeconds": 60,
+            "egressPerGiB": "0.09",
             "changes": [
                 {"effectiveFrom": "2027-01-01", "perGPUHour": "1.9", "asOf": "2026-11-20"},
                 {"effectiveFrom": "2027-01-01T06:00:00Z", "perGPUHour": "0", "source": "a gift"},
@@ -104,8 +105,8 @@ BAD_CLASSES: dict[str, tuple[Changes, str]] = {
         },
         "each of changes must begin after effectiveFrom",
     ),
-    "egress": (
-        {"price": _PRICE | {"egressPerGiB": "0.09"}},
-        "spec.price.egressPerGiB is not supported yet",
+    "egress in words": (
+        {"price": _PRICE | {"egressPerGiB": "some"}},
+        "spec.price.egressPerGiB: Invalid value",
     ),
 }

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torpor.api.conditions import Reason
 from torpor.api.status import CostStatus, EndpointStatus, TokensStatus, WeightsStatus
 from torpor.domain.bookkeeping import ledger_words, meter_of, window_words, windows_of
+from torpor.domain.egress import Egress, Route
 from torpor.domain.failing import Failure
 from torpor.domain.ledger import (
     WHOLE,
@@ -56,6 +57,16 @@ PRICE = st.builds(
 EXACT = GPU_MS | st.builds(Fraction, GPU_MS, st.integers(1, 64)).map(lowest)
 
 
+ROUTE = st.builds(
+    Route, NAME, NAME, st.sampled_from(["USD", "EUR"]), st.none() | st.integers(0, 10**9), GPU_MS
+)
+EGRESS = st.builds(
+    Egress,
+    st.lists(ROUTE, max_size=3, unique_by=lambda route: route.id).map(tuple),
+    st.lists(st.tuples(NAME, INSTANT), max_size=3).map(tuple),
+)
+
+
 @st.composite
 def meters(draw: st.DrawFn) -> Meter:
     """Any meter whose live pods' prices have rows, as from its first pass after a write."""
@@ -78,6 +89,7 @@ def meters(draw: st.DrawFn) -> Meter:
         always_on_ms=draw(MAYBE),
         estimated_ms=draw(GPU_MS),
         settled=draw(st.just(Settled()) | settled),
+        egress=draw(EGRESS),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from functools import partial
@@ -10,8 +11,10 @@ from typing import Any
 
 from tests.domain.metered_world import TruePod
 from torpor.api.status import CostStatus, TokensStatus
+from torpor.domain import egress
 from torpor.domain.bookkeeping import meter_of, windows_of
 from torpor.domain.costfigures import read_meter
+from torpor.domain.egress import Download
 from torpor.domain.figures import cost_words
 from torpor.domain.ledger import Price
 from torpor.domain.metering import Tariffs, booked, noted, stay_on
@@ -49,7 +52,12 @@ def used(pods: Sequence[TruePod], since: int, until: int) -> int:
 
 
 def written(
-    pods: Sequence[TruePod], made: int, passes: Sequence[int], *prices: Price
+    pods: Sequence[TruePod],
+    made: int,
+    passes: Sequence[int],
+    *prices: Price,
+    downloads: Sequence[Download] = (),
+    per_gib: int | None = 20_000,
 ) -> tuple[CostStatus, TokensStatus]:
     """Return cost and tokens of the status after passes at these instants, each from what the one before had stored."""
     first, tariffs = (prices or (L40S,))[0], _tariffs(prices or (L40S,))
@@ -59,9 +67,14 @@ def written(
         demand = Demand((GatewayReport("gateway-0", now, made, busy=_busy(pods, now)),))
         tokens = tokens_at(pods, made, now)
         unbooked = noted(meter_of(cost), seen, tariffs, now)
+        there = [one for one in downloads if one.at_ms <= now]
+        moved = egress.noted(unbooked.egress, there, lambda _: per_gib, first.currency, now)
+        unbooked = replace(unbooked, egress=moved)
         reading_at = partial(read_meter, unbooked, demand, tokens)
         windows = kept(windows_of(cost), reading_at, made, now, epoch_ms(cost.as_of))
         meter = stay_on(booked(unbooked, seen, demand, now), _tariff(first), 1, now)
+        moved = egress.booked(moved, [one.uid for one in there], now)
+        meter = replace(meter, egress=moved)
         words = cost_words(
             meter, windows, demand, tokens, first.currency, moment(made), moment(now)
         )

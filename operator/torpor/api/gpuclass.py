@@ -146,10 +146,10 @@ class Price(Words):
     scope: PriceScope = Field(default=PriceScope.GPU, json_schema_extra=in_code() | not_yet("node"))
     """What a pod pays for: gpu, the GPUs it holds, while it holds them. (node, the whole node for as long
     as it exists, is not supported yet.)"""
-    egress_per_gi_b: Annotated[Money | None, Field(alias="egressPerGiB")] = Field(
-        default=None, json_schema_extra=not_yet()
-    )
-    """Price of moving one GiB out of this region."""
+    egress_per_gi_b: Annotated[Money | None, Field(alias="egressPerGiB")] = None
+    """Price of moving one GiB out of this region, in `currency`, such as "0.02"; "0" where it is free. It is what
+    weights cost that endpoints fetch from a bucket in this region to nodes of another one; of several classes of a
+    region the highest counts. Default: unknown, and then such weights make what was spent unknown."""
 
 
 class GPUClassSpec(Words):

@@ -76,7 +76,7 @@ def last_words(obj: Json, pods: Sequence[PodSeen], now_ms: int) -> str:
     rows = totals(meter, Demand(), now_ms)
     used = sum(row.phases.accrued for row in rows) + meter.settled.phases.accrued
     hours = money.rounded(money.gpu_hours(used), 3)
-    cost = cost_of(rows, meter.settled)
+    cost = cost_of(rows, meter.settled, meter.egress.routes)
     done = _count(status.tokens.prompt + status.tokens.completion)
     if cost is None:
         return f"Deleted after {hours} GPU-hours, not all of known price, and {done} tokens"

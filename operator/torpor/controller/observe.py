@@ -72,6 +72,7 @@ def class_view(obj: Json, now_ms: int) -> GPUClassView:
         minimum_s=(spec.price.minimum_seconds or 0) if spec.price else 0,
         price_as_of=read_on,
         fraction=spec.fraction or WHOLE,
+        egress_micro=micro(spec.price.egress_per_gi_b) if spec.price else None,
     )
 
 

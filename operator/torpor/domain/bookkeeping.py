@@ -16,6 +16,7 @@ from torpor.api.status import CostStatus as CostWords
 from torpor.api.status import LivePod as LiveWords
 from torpor.api.status import Mark as MarkWords
 from torpor.domain import money
+from torpor.domain.egresswords import egress_of, egress_words
 from torpor.domain.ledger import WHOLE, Cost, LivePod, Meter, Phases, Price, Row, Segment, Settled
 from torpor.domain.money import MICRO, micro
 from torpor.domain.windows import Mark, Reading, Windows
@@ -34,6 +35,7 @@ def meter_of(cost: CostWords) -> Meter:
         always_on_ms=cost.always_on_settled_ms,
         estimated_ms=cost.estimated_ms,
         settled=_settled(cost.settled),
+        egress=egress_of(cost.egress),
     )
 
 
@@ -50,6 +52,7 @@ def ledger_words(meter: Meter) -> dict[str, object]:
         "always_on_settled_ms": meter.always_on_ms,
         "estimated_ms": meter.estimated_ms,
         "settled": _settled_words(meter.settled),
+        "egress": egress_words(meter.egress),
     }
 
 
@@ -94,8 +97,24 @@ def _row_words(row: Row) -> LedgerRow:
 
 
 def _mark(words: MarkWords) -> Mark:
-    spent = None if words.spent is None else money.read(words.spent)
-    return Mark(words.at_ms, Reading(_phases(words), spent, words.prompt, words.completion))
+    moved = words.egress_bytes or 0
+    reading = Reading(
+        _phases(words),
+        _amount(words.spent),
+        words.prompt,
+        words.completion,
+        _amount(words.egress) if moved else 0,
+        moved,
+    )
+    return Mark(words.at_ms, reading)
+
+
+def _amount(text: str | None) -> money.Exact | None:
+    return None if text is None else money.read(text)
+
+
+def _amount_words(amount: money.Exact | None) -> str | None:
+    return None if amount is None else money.written(amount)
 
 
 def _mark_words(mark: Mark) -> MarkWords:
@@ -104,9 +123,11 @@ def _mark_words(mark: Mark) -> MarkWords:
         at_ms=mark.at_ms,
         gpu_ms=gpu_ms(reading.phases),
         failed_start_gpu_ms=reading.phases.failed_starting,
-        spent=None if reading.spent is None else money.written(reading.spent),
+        spent=_amount_words(reading.spent),
         prompt=reading.prompt,
         completion=reading.completion,
+        egress=_amount_words(reading.egress) if reading.egress_bytes else None,
+        egress_bytes=reading.egress_bytes or None,
     )
 
 

@@ -47,6 +47,16 @@ def price_of(gpu_class: GPUClassView) -> Price:
     return _priced(gpu_class, gpu_class.micro_per_hour)
 
 
+def egress_out_of(region: str, classes: Iterable[GPUClassView], currency: str) -> int | None:
+    """Return what a GiB out of a region costs, in micro-units: the highest that its classes say in this currency."""
+    said = [
+        view.egress_micro
+        for view in classes
+        if (view.region, view.currency) == (region, currency) and view.egress_micro is not None
+    ]
+    return max(said, default=None)
+
+
 def tariff_of(gpu_class: GPUClassView) -> Tariff:
     """Return all prices of a GPU class, with the instants that they hold from."""
     rows = gpu_class.prices or ((0, gpu_class.micro_per_hour),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torpor.api.status import (
     BudgetStatus,
@@ -16,7 +16,8 @@ from torpor.domain import money
 from torpor.domain.bookkeeping import gpu_ms
 from torpor.domain.budget import Standing
 from torpor.domain.comparing import Comparison
-from torpor.domain.costing import cost_of
+from torpor.domain.costing import cost_of, moved_cost
+from torpor.domain.egress import Route
 from torpor.domain.ledger import Cost, Meter, Row, Settled
 from torpor.domain.metering import totals
 from torpor.domain.observation import Demand
@@ -30,12 +31,16 @@ ANSWER_WEIGHT = 4
 
 def read_meter(meter: Meter, demand: Demand, tokens: TokensStatus, at_ms: int) -> Reading:
     """Return the totals as of an instant."""
-    rows = totals(meter, demand, at_ms)
-    return read_rows(rows, meter.settled, cost_of(rows, meter.settled), tokens)
+    rows, moved = totals(meter, demand, at_ms), meter.egress.until(at_ms)
+    return read_rows(rows, meter.settled, cost_of(rows, meter.settled, moved), tokens, moved)
 
 
 def read_rows(
-    rows: Iterable[Row], settled: Settled, cost: Cost | None, tokens: TokensStatus
+    rows: Iterable[Row],
+    settled: Settled,
+    cost: Cost | None,
+    tokens: TokensStatus,
+    moved: Sequence[Route] = (),
 ) -> Reading:
     """Return the same of rows whose cost is known already."""
     return Reading(
@@ -43,6 +48,8 @@ def read_rows(
         None if cost is None else cost.spent,
         tokens.prompt,
         tokens.completion,
+        moved_cost(moved),
+        sum(route.bytes for route in moved),
     )
 
 

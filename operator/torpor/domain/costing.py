@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from torpor.domain.egress import Route
 from torpor.domain.ledger import Cost, Meter, Phases, Row, Settled, cost_at
 from torpor.domain.money import Exact, lowest
 
@@ -29,8 +30,10 @@ def unpriced(meter: Meter) -> tuple[str, ...]:
     return tuple(sorted({price.id for price in used if price.micro_per_hour is None}))
 
 
-def cost_of(rows: Iterable[Row], settled: Settled = NOTHING) -> Cost | None:
-    """Return what was spent: Σ GPU-ms × price.
+def cost_of(
+    rows: Iterable[Row], settled: Settled = NOTHING, moved: Iterable[Route] = ()
+) -> Cost | None:
+    """Return what was spent: Σ GPU-ms × price, and what was *moved* between regions.
 
     None if a price is unknown, or if there are two currencies: none is converted.
     """
@@ -43,7 +46,20 @@ def cost_of(rows: Iterable[Row], settled: Settled = NOTHING) -> Cost | None:
             return None
         currency = row.price.currency
         cost += cost_at(price, row.phases, row.rounding)
+    for route in moved:
+        if not route.bytes:
+            continue
+        if route.cost is None or currency not in ("", route.currency):
+            return None
+        currency = route.currency
+        cost += Cost(egress=route.cost)
     return cost
+
+
+def moved_cost(moved: Iterable[Route]) -> Exact | None:
+    """Return what moving weights between regions cost; None as there."""
+    cost = cost_of((), moved=moved)
+    return None if cost is None else cost.egress
 
 
 def always_on_micro_ms(rows: Iterable[Row], settled: Settled = NOTHING) -> Exact | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from torpor.domain.egress import NO_EGRESS, Egress
 from torpor.domain.money import Exact, lowest
 
 WHOLE = Fraction(1)
@@ -122,11 +123,14 @@ class Cost:
     failed_starting: Exact = 0
     """Part of `starting`."""
     rounding: Exact = 0
+    egress: Exact = 0
+    """What moving weights between regions cost; of no phase."""
 
     @property
     def spent(self) -> Exact:
         """All of it."""
-        return self.starting + self.busy + self.idle + self.terminating + self.rounding
+        held = self.starting + self.busy + self.idle + self.terminating
+        return lowest(held + self.rounding + self.egress)
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -136,6 +140,7 @@ class Cost:
             lowest(self.terminating + other.terminating),
             lowest(self.failed_starting + other.failed_starting),
             lowest(self.rounding + other.rounding),
+            lowest(self.egress + other.egress),
         )
 
 
@@ -210,6 +215,8 @@ class Meter:
     """GPU-ms whose phase or end had to be estimated because nobody saw the timestamps."""
     settled: Settled = Settled()
     """Rows that were folded."""
+    egress: Egress = NO_EGRESS
+    """What moving weights between regions took."""
 
 
 def union(intervals: Iterable[tuple[int, int]]) -> int:

@@ -19,6 +19,7 @@ Exact = int | Fraction
 MICRO = Decimal(1_000_000)
 MS_PER_HOUR = Decimal(3_600_000)
 SECONDS_PER_HOUR = Decimal(3600)
+BYTES_PER_GIB = 1024**3
 
 
 def amount(micro_ms: Exact | None) -> str | None:
@@ -60,6 +61,11 @@ def plain(amount: Decimal) -> str:
 def gpu_hours(gpu_ms: int) -> str:
     """Return GPU-milliseconds as GPU-hours, 6 decimal places."""
     return _text(Decimal(gpu_ms) / MS_PER_HOUR, 6)
+
+
+def gib(count: int) -> str:
+    """Return bytes as GiB, 6 decimal places."""
+    return _text(Decimal(count) / BYTES_PER_GIB, 6)
 
 
 def micro(price: Decimal | None) -> int | None:

@@ -49,6 +49,8 @@ class GPUClassView:
     """Day on which the price that holds now was read; empty if nobody says."""
     fraction: Fraction = Fraction(1)
     """Which part of a GPU one unit of the resource is; the prices are those of a whole one."""
+    egress_micro: int | None = None
+    """Micro-units per GiB that leaves the region; None = unknown."""
 
     @property
     def micro_per_unit(self) -> Exact | None:

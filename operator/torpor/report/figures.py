@@ -63,6 +63,8 @@ def figures_of(line: Line, month: str) -> dict[str, Figure]:
         "terminating_gpu_hours": None if untold else money.gpu_hours(phases.terminating),
         "prompt_tokens": None if untold else total.prompt,
         "completion_tokens": None if untold else total.completion,
+        "egress": None if untold else money.amount(total.egress),
+        "egress_gib": None if untold else money.gib(total.egress_bytes),
         "cold_starts_since_creation": line.wakes,
         "saved_since_creation": line.saved,
         "created": instant(line.since_ms),
@@ -75,7 +77,7 @@ def figures_of(line: Line, month: str) -> dict[str, Figure]:
 NAMES: tuple[str, ...] = (
     "month", "namespace", "endpoint", "model", "currency", "spent", "per_million_tokens",
     "starting_gpu_hours", "busy_gpu_hours", "idle_gpu_hours", "terminating_gpu_hours",
-    "prompt_tokens", "completion_tokens", "cold_starts_since_creation", "saved_since_creation",
+    "prompt_tokens", "completion_tokens", "egress", "egress_gib", "cold_starts_since_creation", "saved_since_creation",
     "created", "counted_from", "counted_to", "reach",
 )  # fmt: skip
 """Columns of the CSV, and keys of the JSON; a test holds that they are those of `figures_of`."""

@@ -8,6 +8,12 @@ from torpor.api.status.cost import (
     TokenSource,
     TokensStatus,
 )
+from torpor.api.status.egress import (
+    CountedJob,
+    EgressExpected,
+    EgressRow,
+    EgressStatus,
+)
 from torpor.api.status.endpoint import EndpointStatus
 from torpor.api.status.ledger import (
     ClosedPod,
@@ -38,7 +44,11 @@ __all__ = [
     "ComparisonStatus",
     "CostStatus",
     "CostWindow",
+    "CountedJob",
     "Display",
+    "EgressExpected",
+    "EgressRow",
+    "EgressStatus",
     "EndpointStatus",
     "FailureStatus",
     "GpuMs",

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from torpor.api.quantities import Count, Milliseconds, Timestamp
+from torpor.api.status.egress import EgressStatus
 from torpor.api.status.ledger import (
     ClosedPod,
     GpuMs,
@@ -22,7 +23,7 @@ from torpor.api.words import SeenWords, by_key
 
 
 class PhaseCosts(SeenWords):
-    """`spent` by what it was spent on; the parts add up to it, but for the last digit."""
+    """`spent` by what it was spent on; with `egress.cost` the parts add up to it, but for the last digit."""
 
     starting: str
     """From scheduling to first readiness."""
@@ -96,7 +97,9 @@ class CostStatus(SeenWords):
     comparison: ComparisonStatus | None = None
     """What the offer of `spec.cost.compareWith` would have cost."""
     by_phase: PhaseCosts | None = None
-    """`spent` by what it was spent on."""
+    """`spent` by what it was spent on, but for egress."""
+    egress: EgressStatus | None = None
+    """Weights moved between regions. Absent where that never happens, or a region is not known."""
     gpu_ms: GpuMs = Field(default_factory=GpuMs)
     """GPU-milliseconds by phase, all prices together, as of `asOf`."""
     rows: Annotated[

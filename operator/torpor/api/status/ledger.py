@@ -158,3 +158,7 @@ class Mark(SeenWords):
     """Prompt tokens until then."""
     completion: Count = 0
     """Completion tokens until then."""
+    egress_bytes: Count | None = None
+    """Bytes of weights that were moved between regions until then. Absent: none."""
+    egress: str | None = None
+    """Part of `spent` that moving them cost, written in the same way. Absent if unknown."""
