@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from torpor.api.conditions import Condition, Reason
 from torpor.api.endpoint import InferenceEndpoint, InferenceEndpointSpec, parse_s3
-from torpor.api.gpuclass import CapacityType, GPUClass
+from torpor.api.gpuclass import CapacityType, GPUClass, GPUClassSpec
 from torpor.api.jurisdictions import lies_within
 from torpor.api.status import CostStatus, EndpointStatus, GpuMs, LedgerRow
 
@@ -154,6 +154,17 @@ def test_a_price_is_exact() -> None:
                 "spec": {"memory": "45Gi", "gpusPerNode": 8, "price": {"perGPUHour": 1.861}},
             }
         )
+
+
+@pytest.mark.parametrize(
+    ("share", "why"),
+    [("8/7", "8/7 is more than a whole"), ("1/65", "not a share"), ("0.5", "not a share")],
+)
+def test_a_unit_is_at_most_a_whole_gpu(share: str, why: str) -> None:
+    spec = {"memory": "10Gi", "gpusPerNode": 7}
+    assert GPUClassSpec.model_validate(spec | {"fraction": "7/7"}).fraction == 1
+    with pytest.raises(ValidationError, match=why):
+        GPUClassSpec.model_validate(spec | {"fraction": share})
 
 
 def test_a_ledger_survives_being_written_and_read() -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -11,11 +12,13 @@ from torpor.api.quantities import (
     format_bytes,
     format_duration,
     format_money,
+    format_share,
     format_start,
     format_timestamp,
     parse_bytes,
     parse_duration,
     parse_money,
+    parse_share,
     parse_start,
     parse_timestamp,
 )
@@ -50,6 +53,22 @@ def test_a_duration_is_read(text: str, seconds: int) -> None:
 def test_what_is_no_duration_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match="is not a duration such as 15s, 2m or 1h30m"):
         parse_duration(text)
+
+
+@given(st.integers(1, 64), st.integers(1, 64))
+def test_a_share_is_read_and_written_in_its_lowest_terms(part: int, of: int) -> None:
+    share = parse_share(f"{part}/{of}")
+    assert share == Fraction(part, of)
+    assert parse_share(format_share(share)) == share
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "0/7", "1/0", "1/65", "65/64", "-1/7", "1/7/2", "1 / 7", "0.5", "1/٧", None, 1],
+)
+def test_what_is_no_share_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="is not a share such as 1/7"):
+        parse_share(text)
 
 
 @given(st.integers(min_value=0, max_value=10**9))

@@ -12,6 +12,8 @@ def _changes(*rows: dict[str, str]) -> Changes:
 GOOD_CLASSES: dict[str, Changes] = {
     "only what is needed": {},
     "free": {"price.perGPUHour": "0", "capacityType": "owned"},
+    "a seventh": {"resourceName": "nvidia.com/mig-1g.10gb", "fraction": "1/7"},
+    "a whole in parts": {"fraction": "64/64"},
     "in full": {
         "resourceName": "amd.com/gpu",
         "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L40S"},
@@ -29,6 +31,7 @@ GOOD_CLASSES: dict[str, Changes] = {
             "effectiveFrom": "2026-07-01",
             "granularitySeconds": 1,
             "minimumSeconds": 60,
+            "egressPerGiB": "0.09",
             "changes": [
                 {"effectiveFrom": "2027-01-01", "perGPUHour": "1.9", "asOf": "2026-11-20"},
                 {"effectiveFrom": "2027-01-01T06:00:00Z", "perGPUHour": "0", "source": "a gift"},
@@ -42,6 +45,9 @@ BAD_CLASSES: dict[str, tuple[Changes, str]] = {
     "memory of nothing": ({"memory": "0"}, "must be greater than 0"),
     "resource without domain": ({"resourceName": "gpu"}, "spec.resourceName: Invalid value"),
     "node without GPU": ({"gpusPerNode": 0}, "should be greater than or equal to 1"),
+    "more than a whole": ({"fraction": "8/7"}, "8/7 is more than a whole"),
+    "too many parts": ({"fraction": "1/65"}, "spec.fraction: Invalid value"),
+    "part as a decimal": ({"fraction": "0.5"}, "spec.fraction: Invalid value"),
     "price in words": ({"price.perGPUHour": "abc"}, "spec.price.perGPUHour: Invalid value"),
     "negative price": ({"price.perGPUHour": "-1"}, "spec.price.perGPUHour: Invalid value"),
     "price as a number": ({"price.perGPUHour": 1.861}, "must be of type string"),
@@ -99,8 +105,8 @@ BAD_CLASSES: dict[str, tuple[Changes, str]] = {
         },
         "each of changes must begin after effectiveFrom",
     ),
-    "egress": (
-        {"price": _PRICE | {"egressPerGiB": "0.09"}},
-        "spec.price.egressPerGiB is not supported yet",
+    "egress in words": (
+        {"price": _PRICE | {"egressPerGiB": "some"}},
+        "spec.price.egressPerGiB: Invalid value",
     ),
 }

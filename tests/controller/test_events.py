@@ -125,6 +125,24 @@ def _weights(state: str, name: str = "n1", **words: Any) -> EndpointStatus:
     )
 
 
+async def test_a_download_between_regions_is_told_with_what_it_will_cost(
+    kube: KubeApi, api: Api
+) -> None:
+    moving = {
+        "fromRegion": "eu-west-1", "toRegion": "eu-central-1", "nodes": 2, "bytes": 4_000_000_000,
+    }  # fmt: skip
+    for cost in ({"cost": "0.08"}, {}):
+        words = _weights("Fetching").to_dict()
+        words["cost"] = {"currency": "USD", "egress": {"predicted": moving | cost}}
+        after = EndpointStatus.model_validate(words)
+        await post_events(Objects(api), ENDPOINT, EndpointStatus(), after, "controller-1")
+    route = "n1 downloads 2.00 GB of weights; 2 nodes fetch 4.00 GB from region eu-west-1 to eu-central-1"
+    assert [a.body["message"] for a in kube.asked] == [
+        f"{route}, 0.08 USD of egress",
+        f"{route}; what that costs is unknown: no GPUClass in eu-west-1 has price.egressPerGiB in USD",
+    ]
+
+
 async def test_a_download_is_told_at_its_start_its_end_and_its_failure(
     kube: KubeApi, api: Api
 ) -> None:

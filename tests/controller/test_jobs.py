@@ -72,6 +72,26 @@ def test_a_job_that_succeeded_is_told_by_its_pods_last_words() -> None:
     assert seen.finished_ms == at("21:05:00")
 
 
+@pytest.mark.parametrize(
+    ("words", "arrived"),
+    [
+        ({"arrivedBytes": 5, "reason": "Ready"}, 5),
+        ({"reason": "Hit"}, 0),
+        ({"reason": "Ready"}, None),
+    ],
+    ids=["told", "there", "an older torpor's words"],
+)
+def test_a_fetch_between_regions_says_from_where_and_how_much(
+    words: Json, arrived: int | None
+) -> None:
+    made = job(done("Complete"))
+    made["metadata"]["annotations"][names.WEIGHTS_ROUTE] = "eu-west-1 eu-central-1"
+    (found,) = seen_jobs([made], [pod(left(hash="h", bytes=7, **words))])
+    assert (found.uid, found.name) == ("j1", "tiny-fetch")
+    assert (found.route, found.arrived_bytes) == (("eu-west-1", "eu-central-1"), arrived)
+    assert seen_jobs([job()], [])[0].route is None
+
+
 def test_a_job_that_failed_says_why_and_whether_to_try_again() -> None:
     words = left(reason="WeightsAccessDenied", message="wrong key", retryable=False)
     (seen,) = seen_jobs([job(done("Failed"))], [pod(words)])

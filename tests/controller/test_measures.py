@@ -34,7 +34,7 @@ L40S = {
 }
 MONEY = {
     "cost_per_hour", "cost_total", "saved", "cost_per_million_tokens", "phase_cost_total", "failed_starts_cost_total",
-    "price_per_gpu_hour", "month_cost", "month_budget", "month_forecast",
+    "price_per_gpu_hour", "egress_cost_total", "month_cost", "month_budget", "month_forecast",
 }  # fmt: skip
 PASSES = {"torpor_controller_pass_seconds"}
 

@@ -47,6 +47,14 @@ def test_a_gpu_class_is_read_with_its_price() -> None:
     assert observe.class_view(bare, 0).micro_per_hour is None
 
 
+def test_of_a_class_of_parts_the_price_is_that_of_the_whole() -> None:
+    obj = gpu_class()
+    obj["spec"]["fraction"] = "1/3"
+    view = observe.class_view(obj, 0)
+    assert (view.micro_per_hour, view.micro_per_unit) == (1_800_000, 600_000)
+    assert observe.class_view(gpu_class(), 0).micro_per_unit == 1_800_000
+
+
 def dated(**price: object) -> GPUClassView:
     obj = gpu_class()
     obj["spec"]["price"] |= price

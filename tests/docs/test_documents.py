@@ -56,7 +56,6 @@ def not_yet_section() -> str:
 def test_the_limits_name_every_field_that_is_refused(definition: dict[str, Any]) -> None:
     spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     refused = refused_fields(spec)
-    assert refused
     words = set(re.findall(r"[A-Za-z]+", " ".join(re.findall(r"`([^`]*)`", not_yet_section()))))
     missing = {path for path in refused if path.rsplit(".", 1)[-1] not in words}
     assert not missing
@@ -71,9 +70,7 @@ def test_the_limits_name_no_field_that_works() -> None:
         r"`([a-z][A-Za-z]*(?:\.[a-zA-Z]+)+)`", not_yet_section().split("And without")[0]
     )
     partly = {"model.source", "engine.kind", "prewarm.cache.kind"}
-    assert not {path for path in listed if path not in fields and path not in partly} - {
-        "price.egressPerGiB"
-    }
+    assert not {path for path in listed if path not in fields and path not in partly}
 
 
 def test_the_changelog_has_an_unreleased_part_and_known_headings_only() -> None:

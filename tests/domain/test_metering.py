@@ -7,17 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain.metered_world import H100, L40S, PRICES, T0, booked, fixed, listed
+from torpor.domain.costing import always_on_micro_ms, cost_of, unpriced
+from torpor.domain.costing import rate_micro_per_hour as rate
 from torpor.domain.ledger import (
     Cost,
     Meter,
     Phases,
     Price,
     Row,
-    always_on_micro_ms,
-    cost_of,
-    unpriced,
 )
-from torpor.domain.ledger import rate_micro_per_hour as rate
 from torpor.domain.metering import (
     BUSY_SETTLE_MS,
     GRACE_MS,

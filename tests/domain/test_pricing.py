@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain.metered_world import fixed
+from torpor.domain.costing import always_on_micro_ms as always_on
+from torpor.domain.costing import cost_of
 from torpor.domain.ledger import (
     MOST_ROWS,
     LivePod,
@@ -15,10 +17,8 @@ from torpor.domain.ledger import (
     Price,
     Row,
     Segment,
-    cost_of,
     folded,
 )
-from torpor.domain.ledger import always_on_micro_ms as always_on
 from torpor.domain.pricing import Tariff, cut_by, rounded_up, stretches
 
 OLD, NEW, NEWER, UNKNOWN = (
@@ -129,7 +129,7 @@ def test_rows_that_are_in_use_or_have_no_price_are_not_folded() -> None:
     live = (replace(POD, segments=(Segment(made[0].price, 0), Segment(made[4].price, 9))),)
     meter = folded(Meter(made, live), most=2)
     assert [row.price.id for row in meter.rows] == ["0", "1", "4"]
-    assert (meter.settled.rows, meter.settled.cost.phases.accrued) == (2, 10 * (3 + 4))
+    assert (meter.settled.rows, meter.settled.cost.spent) == (2, 15 * (3 + 4))
 
 
 def test_rows_of_another_currency_than_the_folded_ones_stay() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 from torpor.api.conditions import Reason
 from torpor.api.status import CostStatus, EndpointStatus, TokensStatus, WeightsStatus
 from torpor.domain.bookkeeping import ledger_words, meter_of, window_words, windows_of
+from torpor.domain.egress import Egress, Route
 from torpor.domain.failing import Failure
 from torpor.domain.ledger import (
+    WHOLE,
     Cost,
     LivePod,
     Meter,
@@ -21,6 +24,7 @@ from torpor.domain.ledger import (
     Segment,
     Settled,
 )
+from torpor.domain.money import lowest
 from torpor.domain.observation import Demand, GatewayReport, Tokens
 from torpor.domain.prewarmjobs import Weights
 from torpor.domain.remembering import (
@@ -48,6 +52,18 @@ PRICE = st.builds(
     micro_per_hour=st.none() | st.integers(0, 10**9),
     granularity_s=st.sampled_from([0, 60]),
     minimum_s=st.sampled_from([0, 60]),
+    fraction=st.sampled_from([WHOLE, Fraction(1, 7), Fraction(3, 64)]),
+)
+EXACT = GPU_MS | st.builds(Fraction, GPU_MS, st.integers(1, 64)).map(lowest)
+
+
+ROUTE = st.builds(
+    Route, NAME, NAME, st.sampled_from(["USD", "EUR"]), st.none() | st.integers(0, 10**9), GPU_MS
+)
+EGRESS = st.builds(
+    Egress,
+    st.lists(ROUTE, max_size=3, unique_by=lambda route: route.id).map(tuple),
+    st.lists(st.tuples(NAME, INSTANT), max_size=3).map(tuple),
 )
 
 
@@ -58,9 +74,9 @@ def meters(draw: st.DrawFn) -> Meter:
     phases = st.builds(Phases, GPU_MS, GPU_MS, GPU_MS, GPU_MS, GPU_MS)
     segment = st.builds(Segment, st.sampled_from(prices), INSTANT, INSTANT)
     segments = st.lists(segment, min_size=1, max_size=3).map(tuple)
-    cost = st.builds(Cost, phases, GPU_MS)
+    cost = st.builds(Cost, EXACT, EXACT, EXACT, EXACT, EXACT, EXACT)
     settled = st.builds(
-        Settled, st.integers(1, 99), phases, GPU_MS, GPU_MS, st.just("EUR"), cost, GPU_MS
+        Settled, st.integers(1, 99), phases, GPU_MS, GPU_MS, st.just("EUR"), cost, EXACT
     )
     live = st.builds(
         LivePod, NAME, NAME, st.integers(1, 8), INSTANT, segments,
@@ -73,6 +89,7 @@ def meters(draw: st.DrawFn) -> Meter:
         always_on_ms=draw(MAYBE),
         estimated_ms=draw(GPU_MS),
         settled=draw(st.just(Settled()) | settled),
+        egress=draw(EGRESS),
     )
 
 
@@ -91,7 +108,7 @@ def test_a_meter_survives_the_status_unchanged(meter: Meter) -> None:
 READING = st.builds(
     Reading,
     st.builds(Phases, GPU_MS, GPU_MS, GPU_MS, GPU_MS, GPU_MS),
-    st.none() | st.integers(0, 10**22),
+    st.none() | st.integers(0, 10**22) | EXACT,
     GPU_MS,
     GPU_MS,
 )

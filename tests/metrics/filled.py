@@ -54,6 +54,7 @@ STATUS: Json = {
             "since": "2026-11-01T00:00:00Z",
             "resets": "2026-12-01T00:00:00Z",
         },
+        "egress": {"cost": "0.02", "bytes": 1_073_741_824},
         "byPhase": {
             "starting": "0.2",
             "busy": "0.3",

@@ -136,6 +136,7 @@ def test_the_next_run_asks_only_for_what_lacked(broken: Broken) -> None:
     assert result["reason"] == "Ready"
     assert result["resumedBytes"] == sum(length for *_, length in there) > 5 * PART
     assert broken.asked_bytes() == broken.total - result["resumedBytes"]
+    assert result["arrivedBytes"] == broken.total
     asked = {(target.rpartition("/")[2], first) for target, first, _ in ranges_of(broken.proxy)}
     assert not asked & {(key, offset) for key, offset, _ in there}
     broken.prewarm.assert_holds(result, broken.files)

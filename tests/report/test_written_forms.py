@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from tests.report.samples import NOVEMBER, NOW, cluster, statement
 from tests.report.test_statement import MADE, PAUSES, instants, lives, month_of_last
-from tests.report.world import ROUNDED, endpoint, written
+from tests.report.world import HOUR, L40S, ROUNDED, SEVENTH, endpoint, pod, written
 from torpor.domain import money
+from torpor.domain.egress import Download
 from torpor.domain.monthly import Slice, month_named
 from torpor.domain.windows import HOUR_MS
 from torpor.report.figures import NAMES, as_csv, as_json, figures_of
@@ -144,6 +145,89 @@ def test_focus_rows_add_up_to_the_month_in_integers_and_as_printed(
     assert all(start < end for start, end in periods)
     assert sorted(periods) == periods
     assert all(piece.end_ms - piece.start_ms <= HOUR_MS for piece in slices[1:])
+
+
+def test_of_a_part_of_a_gpu_the_quantity_times_its_price_is_the_cost() -> None:
+    """What is priced is the unit that a pod holds; an hour of one costs the seventh of the GPU's price."""
+    begin = -(-MADE // HOUR) * HOUR
+    slices = [pod("a", begin, 40_000, 7 * HOUR, gpus=3, kind="h100")]
+    passes = [begin + n * 1_800_000 for n in range(1, 17)]
+    cost, tokens = written(slices, MADE, passes, SEVENTH)
+    found = state([endpoint("x", cost, tokens)], month_of_last(passes[-1]), passes[-1])
+    printed = rows(as_focus(found, "acme"))
+    assert len(printed) == 7
+    unit = Decimal("6.88") / 7
+    for row in printed:
+        assert row["PricingQuantity"] == "3"
+        exact = Decimal(row["PricingQuantity"]) * unit
+        assert abs(exact - Decimal(row["BilledCost"])) <= Decimal("0.000001")
+    assert sum(Decimal(row["BilledCost"]) for row in printed) == 21 * Decimal("6.88") / 7
+    assert cost.spent == "20.64"
+
+
+def downloads() -> st.SearchStrategy[list[Download]]:
+    made = st.tuples(st.integers(0, 3 * 24 * HOUR), st.integers(1, 10**12))
+    return st.lists(made, min_size=1, max_size=4).map(
+        lambda found: [
+            Download(f"job-{n}", MADE + at, "west", "east", size)
+            for n, (at, size) in enumerate(found)
+        ]
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(lives(), PAUSES, downloads())
+def test_egress_has_rows_of_its_own_and_everything_adds_up_as_printed(
+    pods: Any, pauses: list[int], moved: list[Download]
+) -> None:
+    passes = instants(pauses)
+    cost, tokens = written(pods, MADE, passes, SEVENTH, L40S, downloads=moved)
+    found = state([endpoint("x", cost, tokens)], month_of_last(passes[-1]), passes[-1])
+    (line,) = found.lines
+    printed = rows(as_focus(found, "acme"))
+    assert cost.month is not None
+    assert sum(Decimal(row["BilledCost"]) for row in printed) == Decimal(cost.month.spent or "x")
+    by_unit = {
+        unit: [row for row in printed if row["PricingUnit"] == unit]
+        for unit in ("GiB", "GPU-Hours")
+    }
+    gib, held = (sum(Decimal(row["PricingQuantity"]) for row in by_unit[unit]) for unit in by_unit)
+    assert gib == Decimal(money.gib(line.use.total.egress_bytes))
+    assert held == Decimal(money.gpu_hours(cost.month.gpu_ms.total))
+    for row in by_unit["GiB"]:
+        exact = Decimal(row["PricingQuantity"]) * Decimal("0.02")
+        assert abs(exact - Decimal(row["BilledCost"])) <= Decimal("0.000002")
+        assert row["ServiceCategory"] == "Networking"
+        assert {name for name, value in row.items() if not value} <= MAY_BE_NULL
+    told = sum(int(row["x_PromptTokens"]) for row in printed)
+    assert told == line.use.total.prompt
+
+
+def test_egress_is_told_beside_the_table_and_named_in_figures() -> None:
+    moved = [Download("job", MADE + HOUR, "west", "east", 10 * 2**30)]
+    cost, tokens = written([], MADE, [MADE + 2 * HOUR], downloads=moved)
+    found = state([endpoint("x", cost, tokens)], month_of_last(MADE + 2 * HOUR), MADE + 2 * HOUR)
+    assert "* team-a/x: 0.2 USD of it is egress: 10 GiB of weights were moved between regions." in (
+        as_table(found)
+    )
+    (row,) = rows(as_csv(found))
+    assert (row["spent"], row["egress"], row["egress_gib"]) == ("0.2", "0.2", "10")
+
+
+def test_egress_of_unknown_price_makes_the_cost_unknown_and_is_said() -> None:
+    moved = [Download("job", MADE + HOUR, "west", "east", 10 * 2**30)]
+    cost, tokens = written([], MADE, [MADE + 2 * HOUR], downloads=moved, per_gib=None)
+    found = state([endpoint("x", cost, tokens)], month_of_last(MADE + 2 * HOUR), MADE + 2 * HOUR)
+    (row,) = rows(as_csv(found))
+    assert (row["spent"], row["egress"], row["egress_gib"]) == ("unknown", "unknown", "10")
+    assert found.notes == (
+        "team-a/x: 10 GiB of weights were moved between regions.",
+        "team-a/x: what it spent is unknown: weights were moved between regions, and what that costs is unknown: "
+        "no GPUClass in west has price.egressPerGiB in USD.",
+    )
+    assert omitted(found) == (
+        "team-a/x: 0 GPU-hours and 10 GiB of egress of unknown cost have no row.",
+    )
 
 
 def test_another_month_of_the_same_cluster_is_empty() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
 from tests.domain.metered_world import TruePod
 from torpor.api.status import CostStatus, TokensStatus
+from torpor.domain import egress
 from torpor.domain.bookkeeping import meter_of, windows_of
 from torpor.domain.costfigures import read_meter
+from torpor.domain.egress import Download
 from torpor.domain.figures import cost_words
 from torpor.domain.ledger import Price
 from torpor.domain.metering import Tariffs, booked, noted, stay_on
@@ -24,6 +28,7 @@ MINUTE = 60_000
 HOUR = 3_600_000
 L40S = Price("l40s@1.861USD", "l40s", "on-demand", "USD", 1_861_000)
 ROUNDED = Price("l40s@1.861USD/60s", "l40s", "on-demand", "USD", 1_861_000, granularity_s=60)
+SEVENTH = Price("h100-1g@6.88USD", "h100", "spot", "USD", 6_880_000, fraction=Fraction(1, 7))
 EURO = Price("l4@0.7EUR", "l4", "on-demand", "EUR", 700_000)
 UNPRICED = Price("b200@unknown", "b200", "on-demand", "USD", None)
 
@@ -47,7 +52,12 @@ def used(pods: Sequence[TruePod], since: int, until: int) -> int:
 
 
 def written(
-    pods: Sequence[TruePod], made: int, passes: Sequence[int], *prices: Price
+    pods: Sequence[TruePod],
+    made: int,
+    passes: Sequence[int],
+    *prices: Price,
+    downloads: Sequence[Download] = (),
+    per_gib: int | None = 20_000,
 ) -> tuple[CostStatus, TokensStatus]:
     """Return cost and tokens of the status after passes at these instants, each from what the one before had stored."""
     first, tariffs = (prices or (L40S,))[0], _tariffs(prices or (L40S,))
@@ -57,9 +67,14 @@ def written(
         demand = Demand((GatewayReport("gateway-0", now, made, busy=_busy(pods, now)),))
         tokens = tokens_at(pods, made, now)
         unbooked = noted(meter_of(cost), seen, tariffs, now)
+        there = [one for one in downloads if one.at_ms <= now]
+        moved = egress.noted(unbooked.egress, there, lambda _: per_gib, first.currency, now)
+        unbooked = replace(unbooked, egress=moved)
         reading_at = partial(read_meter, unbooked, demand, tokens)
         windows = kept(windows_of(cost), reading_at, made, now, epoch_ms(cost.as_of))
         meter = stay_on(booked(unbooked, seen, demand, now), _tariff(first), 1, now)
+        moved = egress.booked(moved, [one.uid for one in there], now)
+        meter = replace(meter, egress=moved)
         words = cost_words(
             meter, windows, demand, tokens, first.currency, moment(made), moment(now)
         )

@@ -4,13 +4,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from torpor.api.quantities import format_duration, parse_duration
+from torpor.api.quantities import format_duration, format_share, parse_duration
 from torpor.api.words import RULES, Rule
 
 
@@ -59,6 +60,25 @@ class Between(Bound):
             f"duration(self) >= duration('{self.low}') && duration(self) <= duration('{self.high}')",
             f"must be between {self.low} and {self.high}",
             expression=f"self + ' is not between {self.low} and {self.high}'",
+        )
+
+
+@dataclass(frozen=True)
+class AtMostWhole(Bound):
+    """A `Share` that is a part of one thing, or all of it."""
+
+    def check(self, value: Fraction) -> Fraction:
+        """Compare with one; the pattern leaves no way to write nothing."""
+        if value > 1:
+            raise ValueError(f"{format_share(value)} is more than a whole")
+        return value
+
+    def rule(self) -> Rule:
+        """Compare numerator and denominator; the message quotes what was written."""
+        return Rule(
+            "int(self.split('/')[0]) <= int(self.split('/')[1])",
+            "must be at most 1/1",
+            expression="self + ' is more than a whole'",
         )
 
 

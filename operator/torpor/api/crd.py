@@ -55,6 +55,8 @@ GPU_CLASS_COLUMNS = (
     Column("PRICE/H", ".spec.price.perGPUHour"),
     Column("CURRENCY", ".spec.price.currency"),
     AGE,
+    Column("FRACTION", ".spec.fraction", priority=1),
+    Column("EGRESS/GIB", ".spec.price.egressPerGiB", priority=1),
 )
 
 

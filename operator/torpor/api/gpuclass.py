@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from torpor.api.bounds import MoreThanZero
+from torpor.api.bounds import AtMostWhole, MoreThanZero
 from torpor.api.jurisdictions import Jurisdiction
 from torpor.api.meta import ObjectMeta
-from torpor.api.quantities import Bytes, Money, Start
+from torpor.api.quantities import Bytes, Money, Share, Start
 from torpor.api.words import Rule, SeenWords, Words, by_key, in_code, in_order, not_yet
 
 Region = Annotated[
@@ -122,7 +122,7 @@ class Price(Words):
     )
 
     per_gpu_hour: Annotated[Money, Field(alias="perGPUHour")]
-    """Price of one GPU for one hour, as a quoted decimal such as "1.861". "0" for what is owned."""
+    """Price of one whole GPU for one hour, as a quoted decimal such as "1.861". "0" for what is owned."""
     currency: Annotated[
         str, StringConstraints(min_length=3, max_length=3, pattern=r"^[A-Z]{3}$")
     ] = "USD"
@@ -146,10 +146,10 @@ class Price(Words):
     scope: PriceScope = Field(default=PriceScope.GPU, json_schema_extra=in_code() | not_yet("node"))
     """What a pod pays for: gpu, the GPUs it holds, while it holds them. (node, the whole node for as long
     as it exists, is not supported yet.)"""
-    egress_per_gi_b: Annotated[Money | None, Field(alias="egressPerGiB")] = Field(
-        default=None, json_schema_extra=not_yet()
-    )
-    """Price of moving one GiB out of this region."""
+    egress_per_gi_b: Annotated[Money | None, Field(alias="egressPerGiB")] = None
+    """Price of moving one GiB out of this region, in `currency`, such as "0.02"; "0" where it is free. It is what
+    weights cost that endpoints fetch from a bucket in this region to nodes of another one; of several classes of a
+    region the highest counts. Default: unknown, and then such weights make what was spent unknown."""
 
 
 class GPUClassSpec(Words):
@@ -161,7 +161,12 @@ class GPUClassSpec(Words):
     ] = "nvidia.com/gpu"
     """Resource that pods ask for. Default: nvidia.com/gpu."""
     memory: Annotated[Bytes, MoreThanZero()]
-    """Memory of one GPU that a program can see, such as 45Gi for an L40S; less than on the box."""
+    """Memory of one GPU that a program can see, such as 45Gi for an L40S; less than on the box. With a `fraction`,
+    that of one such part."""
+    fraction: Annotated[Share, AtMostWhole()] | None = None
+    """Which part of a GPU one unit of `resourceName` is, such as 1/7 for nvidia.com/mig-1g.10gb, or 1/4 for a GPU in
+    four time slices. From 1/64 to 1/1. Such a unit costs this part of `price.perGPUHour`, which stays the price of
+    the whole GPU, and is what every count of GPUs means on this class. Default: 1/1, a whole GPU."""
     gpus_per_node: Annotated[int, Field(ge=1, le=64)]
     """GPUs of one node; a replica never needs more than that."""
     node_selector: Annotated[dict[str, _Label], Field(max_length=32)] = Field(default_factory=dict)

@@ -5,6 +5,7 @@
 | `1h30m`, `2m`, `15s` | `Duration` | `timedelta`, whole seconds |
 | `500Gi`, `1.5G`, `4096` | `Bytes` | `int`, bytes |
 | `"4.00"` | `Money` | `Decimal`, in the currency that the context names |
+| `1/7` | `Share` | `Fraction` |
 | `2026-11-23T21:10:30.125Z` | `Timestamp` | aware UTC `datetime`, whole milliseconds |
 | `2026-12-01`, `2026-12-01T06:00:00Z` | `Start` | aware UTC `datetime`, whole seconds |
 """
@@ -13,6 +14,7 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -24,6 +26,9 @@ START_PATTERN = (
     r"(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z)?$"
 )
 MONEY_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,9})?$"
+
+_UP_TO_64 = "([1-9]|[1-5][0-9]|6[0-4])"
+SHARE_PATTERN = rf"^{_UP_TO_64}/{_UP_TO_64}$"
 
 _DURATION = re.compile(r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,7})s)?")
 _UNITS = {
@@ -92,6 +97,20 @@ def format_money(value: Decimal) -> str:
     return format(value, "f")
 
 
+def parse_share(text: object) -> Fraction:
+    """Read `1/7`: numerator and denominator, each from 1 to 64."""
+    if isinstance(text, Fraction):
+        return text
+    if not isinstance(text, str) or not re.fullmatch(SHARE_PATTERN, text):
+        raise ValueError(f"{text!r} is not a share such as 1/7 (whole numbers from 1 to 64)")
+    return Fraction(text)
+
+
+def format_share(value: Fraction) -> str:
+    """Write a share in its lowest terms, such as `1/7`."""
+    return f"{value.numerator}/{value.denominator}"
+
+
 def parse_timestamp(text: object) -> datetime:
     """Read RFC 3339 as UTC, cut to milliseconds; raise ValueError when the zone is missing."""
     try:
@@ -151,6 +170,12 @@ Money = Annotated[
     BeforeValidator(parse_money),
     PlainSerializer(format_money, return_type=str),
     _text(MONEY_PATTERN, 24),
+]
+Share = Annotated[
+    Fraction,
+    BeforeValidator(parse_share),
+    PlainSerializer(format_share, return_type=str),
+    _text(SHARE_PATTERN, 5),
 ]
 Timestamp = Annotated[
     datetime,

@@ -8,8 +8,9 @@ from datetime import datetime
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.endpoint.cost import BudgetAction
 from torpor.api.status import CostStatus, TokensStatus
+from torpor.controller import moving
 from torpor.controller.picture import Picture
-from torpor.domain import money
+from torpor.domain import egress, money
 from torpor.domain.bookkeeping import meter_of, windows_of
 from torpor.domain.budget import Budget, Standing, assess
 from torpor.domain.catalogue import Catalogue, tariff_of
@@ -18,6 +19,7 @@ from torpor.domain.costfigures import budget_words, comparison_words, read_meter
 from torpor.domain.figures import cost_words
 from torpor.domain.ledger import Meter
 from torpor.domain.metering import booked, noted, stay_on
+from torpor.domain.money import Exact
 from torpor.domain.observation import Demand, combined
 from torpor.domain.remembering import epoch_ms, tokens_counted
 from torpor.domain.windows import Reading, Windows
@@ -63,6 +65,7 @@ def draw_account(endpoint: InferenceEndpoint, picture: Picture, now: datetime) -
         books.currency,
         books.since,
         now,
+        moving.ahead(endpoint, picture, books.currency),
     )
     now_ms = epoch_ms(now) or 0
     standing = _standing(endpoint, books, now_ms)
@@ -105,12 +108,13 @@ def _comparison(
     return compare(offer, books.windows, books.read(now_ms), always_on, books.currency, now_ms)
 
 
-def _always_on(endpoint: InferenceEndpoint, picture: Picture) -> int | None:
+def _always_on(endpoint: InferenceEndpoint, picture: Picture) -> Exact | None:
     """Micro-units per hour of the replicas that would run if none slept."""
     chosen = picture.placement.gpu_class
-    if chosen is None or chosen.micro_per_hour is None:
+    price = chosen.micro_per_unit if chosen else None
+    if price is None:
         return None
-    return chosen.micro_per_hour * picture.placement.gpus * _floor(endpoint)
+    return price * picture.placement.gpus * _floor(endpoint)
 
 
 def _floor(endpoint: InferenceEndpoint) -> int:
@@ -125,7 +129,10 @@ def _books(endpoint: InferenceEndpoint, picture: Picture, now: datetime) -> _Boo
     tokens = tokens_counted(before.tokens, demand)
     since = before.cost.since or endpoint.metadata.creation_timestamp or now
     pods = combined(picture.pods, demand)
+    currency = chosen.currency if chosen else before.cost.currency or "USD"
     unbooked = noted(meter_of(before.cost), pods, tariffs, now_ms)
+    moved = moving.noted(unbooked.egress, picture.plan, picture, currency, now_ms)
+    unbooked = replace(unbooked, egress=moved)
     windows = windows_kept(
         windows_of(before.cost),
         lambda at_ms: read_meter(unbooked, demand, tokens, at_ms),
@@ -134,12 +141,14 @@ def _books(endpoint: InferenceEndpoint, picture: Picture, now: datetime) -> _Boo
         epoch_ms(before.cost.as_of),
     )
     meter = booked(unbooked, pods, demand, now_ms)
+    there = (job.uid for job in picture.plan.arrived)
+    meter = replace(meter, egress=egress.booked(moved, there, now_ms))
     if chosen is None:
-        return _Books(meter, windows, demand, tokens, before.cost.currency or "USD", since)
+        return _Books(meter, windows, demand, tokens, currency, since)
     if meter.always_on_ms is None:  # an endpoint that never sleeps would have run since it was made
         created = epoch_ms(endpoint.metadata.creation_timestamp)
         meter = replace(meter, always_on_ms=created)
     held = next((r.price for r in meter.rows if r.price.id == before.placement.price_id), None)
     gpus = picture.placement.gpus * _floor(endpoint)
     meter = stay_on(meter, tariff_of(chosen), gpus, now_ms, held)
-    return _Books(meter, windows, demand, tokens, chosen.currency, since)
+    return _Books(meter, windows, demand, tokens, currency, since)

@@ -31,6 +31,8 @@ class Wanted:
     jobs: tuple[Json, ...] = ()
     first_deployment: Json | None = None
     deployment: Json | None = None
+    kept_jobs: tuple[str, ...] = ()
+    """Names of Jobs that are over, and that a status has to count before they may go."""
 
 
 class Children:
@@ -53,7 +55,7 @@ class Children:
         account = self._ours(wanted.account, self._seen.accounts.get(key))
         account = account or await self._owned(wanted.account)
         await self._apply(key, wanted.account, account)
-        await self._settle_jobs(key, wanted.jobs)
+        await self._settle_jobs(key, wanted.jobs, wanted.kept_jobs)
         if wanted.deployment is None or wanted.first_deployment is None:
             return
         current = self._ours(wanted.first_deployment, self._seen.deployments.get(key))
@@ -110,10 +112,10 @@ class Children:
         self._applied[place] = (mark, int(applied["metadata"].get("generation", 0)))
         return applied
 
-    async def _settle_jobs(self, key: Key, wanted: tuple[Json, ...]) -> None:
-        """Create the Jobs that are missing and delete those that are no longer wanted; a Job is never changed."""
+    async def _settle_jobs(self, key: Key, wanted: tuple[Json, ...], kept: tuple[str, ...]) -> None:
+        """Create the Jobs that are missing and delete those neither wanted nor *kept*; a Job is never changed."""
         there = {job["metadata"]["name"]: job for job in self._seen.jobs(key)}
-        keep = {job["metadata"]["name"] for job in wanted}
+        keep = {job["metadata"]["name"] for job in wanted} | {*kept}
         for name, job in there.items():
             if name not in keep and not job["metadata"].get("deletionTimestamp"):
                 await self._objects.delete(job)

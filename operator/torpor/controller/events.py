@@ -11,6 +11,7 @@ from torpor.api.conditions import Condition, ConditionType, Reason
 from torpor.api.quantities import format_timestamp
 from torpor.api.status import EndpointStatus, WeightsNode
 from torpor.cluster.objects import Objects
+from torpor.domain import egress
 from torpor.errors import TorporError
 from torpor.manifests import names
 
@@ -94,7 +95,9 @@ def _of_node(node: WeightsNode, after: EndpointStatus) -> Iterator[News]:
     size = f"{(after.weights.bytes or 0) / 1e9:.2f} GB"
     match node.state:
         case "Fetching":
-            yield News(Reason.WEIGHTS_FETCHING, f"{node.name} downloads {size} of weights")
+            yield News(
+                Reason.WEIGHTS_FETCHING, f"{node.name} downloads {size} of weights{_moving(after)}"
+            )
         case "Ready":
             proof = f", verified by {node.verified}" if node.verified else ""
             yield News(Reason.WEIGHTS_ON_NODES, f"{node.name} has {size} of weights{proof}")
@@ -105,6 +108,15 @@ def _of_node(node: WeightsNode, after: EndpointStatus) -> Iterator[News]:
             yield News(reason, f"{node.name}: {node.message or 'the download failed'}", warns=True)
         case _:
             return
+
+
+def _moving(after: EndpointStatus) -> str:
+    """What all downloads together will cost between regions, where they cross them."""
+    coming = after.cost.egress.predicted if after.cost.egress else None
+    if coming is None:
+        return ""
+    route, currency = (coming.from_region, coming.to_region), after.cost.currency or "USD"
+    return f"; {egress.say(coming.nodes, coming.bytes, route, coming.cost, currency)}"
 
 
 def _notable(old: Condition | None, new: Condition) -> bool:

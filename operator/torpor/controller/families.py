@@ -41,7 +41,7 @@ PRICED_SECONDS = Family(
 PRICE = Family(
     "torpor_endpoint_price_per_gpu_hour",
     "gauge",
-    "What one GPU-hour costs, for each price of the ledger.",
+    "What one GPU-hour costs, for each price of the ledger; of a class of parts, one hour of such a part.",
     ("gpu_class", "capacity_type", "price_id", "currency"),
 )
 RATE = Family(
@@ -53,8 +53,19 @@ SPENT = Family(
 PHASE_COST = Family(
     "torpor_endpoint_phase_cost_total",
     "counter",
-    "Cost since creation by what it was spent on; the phases add up to the cost.",
+    "Cost since creation by what it was spent on; with egress the phases add up to the cost.",
     ("phase", "currency"),
+)
+EGRESS_COST = Family(
+    "torpor_endpoint_egress_cost_total",
+    "counter",
+    "Cost since creation of moving weights between regions; with the phases it adds up to the cost.",
+    ("currency",),
+)
+EGRESS_BYTES = Family(
+    "torpor_endpoint_egress_bytes_total",
+    "counter",
+    "Bytes of weights that were moved between regions.",
 )
 FAILED_COST = Family(
     "torpor_endpoint_failed_starts_cost_total",
@@ -141,9 +152,9 @@ WEIGHTS_RATE = Family(
 )
 
 FAMILIES = (
-    GPU_SECONDS, PRICED_SECONDS, PRICE, RATE, SPENT, PHASE_COST, FAILED_COST, FAILED_SECONDS, SAVED, MONTH, BUDGET,
-    FORECAST, PER_MILLION, TOKENS, ESTIMATED, COLD_STARTS, COLD_START_SECONDS, FAILURES, REPLICAS, READY, STATE,
-    WEIGHTS_NODES, WEIGHTS_BYTES, WEIGHTS_RATE,
+    GPU_SECONDS, PRICED_SECONDS, PRICE, RATE, SPENT, PHASE_COST, EGRESS_COST, EGRESS_BYTES, FAILED_COST, FAILED_SECONDS,
+    SAVED, MONTH, BUDGET, FORECAST, PER_MILLION, TOKENS, ESTIMATED, COLD_STARTS, COLD_START_SECONDS, FAILURES, REPLICAS,
+    READY, STATE, WEIGHTS_NODES, WEIGHTS_BYTES, WEIGHTS_RATE,
 )  # fmt: skip
 """All of them, in the order in which they are shown."""
 
@@ -179,9 +190,10 @@ def _used(gpu_ms: GpuMs, rows: Sequence[Row], settled: Settled) -> list[Sample]:
 
 def _at_price(row: Row) -> list[Sample]:
     price, found = row.price, _priced(row, row.price.gpu_class, row.price.capacity_type)
-    if price.micro_per_hour is not None:
+    unit = price.micro_per_unit
+    if unit is not None:
         labels = (price.gpu_class, price.capacity_type, price.id, price.currency)
-        found.append(Sample(PRICE, price.micro_per_hour / 1_000_000, labels))
+        found.append(Sample(PRICE, float(unit / 1_000_000), labels))
     return found
 
 
@@ -207,6 +219,7 @@ def _money(cost: CostStatus) -> list[Sample]:
     said: list[tuple[Family, str | None, tuple[str, ...]]] = [
         (RATE, cost.per_hour, ()),
         (SPENT, cost.spent, ()),
+        (EGRESS_COST, cost.egress.cost if cost.egress else None, ()),
         (SAVED, cost.saved, ()),
         (MONTH, cost.month.spent if cost.month else None, ()),
         (BUDGET, budget.monthly if budget else None, ()),
@@ -227,11 +240,12 @@ def _money(cost: CostStatus) -> list[Sample]:
 
 
 def _worked(status: EndpointStatus) -> list[Sample]:
-    wakes, tokens = status.wakes, status.tokens
+    wakes, tokens, moved = status.wakes, status.tokens, status.cost.egress
     seconds = (("50", wakes.p50_seconds), ("95", wakes.p95_seconds))
     return [
         Sample(TOKENS, tokens.prompt, ("prompt",)),
         Sample(TOKENS, tokens.completion, ("completion",)),
+        *([Sample(EGRESS_BYTES, moved.bytes)] if moved else []),
         Sample(ESTIMATED, status.cost.estimated_ms / 1000),
         Sample(COLD_STARTS, wakes.count),
         *(Sample(COLD_START_SECONDS, float(took), (p,)) for p, took in seconds if took is not None),

@@ -19,7 +19,7 @@ from torpor.cluster.objects import Objects
 from torpor.controller.events import News, post
 from torpor.domain import money
 from torpor.domain.bookkeeping import meter_of
-from torpor.domain.ledger import cost_of
+from torpor.domain.costing import cost_of
 from torpor.domain.metering import accrue, totals
 from torpor.domain.observation import Demand, PodSeen
 
@@ -76,7 +76,7 @@ def last_words(obj: Json, pods: Sequence[PodSeen], now_ms: int) -> str:
     rows = totals(meter, Demand(), now_ms)
     used = sum(row.phases.accrued for row in rows) + meter.settled.phases.accrued
     hours = money.rounded(money.gpu_hours(used), 3)
-    cost = cost_of(rows, meter.settled)
+    cost = cost_of(rows, meter.settled, meter.egress.routes)
     done = _count(status.tokens.prompt + status.tokens.completion)
     if cost is None:
         return f"Deleted after {hours} GPU-hours, not all of known price, and {done} tokens"

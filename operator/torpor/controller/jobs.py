@@ -88,7 +88,23 @@ def _job_seen(job: Json, pod: Json | None, now_ms: int, heard: Mapping[str, Prog
         lora_rank=int(left.get("loraRank") or 0),
         evicted=_words(left.get("evicted")),
         progress=heard.get((pod or {}).get("metadata", {}).get("uid", "")),
+        uid=job["metadata"]["uid"],
+        name=job["metadata"]["name"],
+        route=_route(notes.get(names.WEIGHTS_ROUTE, "")),
+        arrived_bytes=_arrived(left),
     )
+
+
+def _route(note: str) -> tuple[str, str] | None:
+    source, _, target = note.partition(" ")
+    return (source, target) if source and target else None
+
+
+def _arrived(left: Json) -> int | None:
+    """Bytes that came over the network, as the pod's last words say; None if they do not."""
+    if "arrivedBytes" in left:
+        return int(left["arrivedBytes"])
+    return 0 if left.get("reason") == "Hit" else None
 
 
 def job_kind(job: Json) -> JobKind:

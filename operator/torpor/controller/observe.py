@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.faults import first_fault
 from torpor.api.gpuclass import GPUClass, Price
+from torpor.domain.ledger import WHOLE
 from torpor.domain.money import micro
 from torpor.domain.observation import Workload
 from torpor.domain.placement import GPUClassView, NodeView, PlacementSpec, Rejected
@@ -57,6 +58,8 @@ def class_view(obj: Json, now_ms: int) -> GPUClassView:
         granularity_s=(spec.price.granularity_seconds or 0) if spec.price else 0,
         minimum_s=(spec.price.minimum_seconds or 0) if spec.price else 0,
         price_as_of=read_on,
+        fraction=spec.fraction or WHOLE,
+        egress_micro=micro(spec.price.egress_per_gi_b) if spec.price else None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torpor.api.endpoint import CacheKind, InferenceEndpoint, normal
 from torpor.controller.jobs import jobs_seen
+from torpor.controller.moving import class_regions, route_to
 from torpor.controller.progress import ProgressPoller
 from torpor.controller.seen import Key, Seen
 from torpor.domain import caching
@@ -201,4 +202,5 @@ def room_on(
         as_of=now_ms // 1000,
         last_use=used // 1000,
         near=selector,
+        route=route_to(endpoint, placement, class_regions(seen.classes.values())),
     )

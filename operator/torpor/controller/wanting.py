@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torpor.api.conditions import Reason
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.controller.children import Wanted
+from torpor.controller.moving import uncounted
 from torpor.controller.picture import Picture
 from torpor.domain.placement import Placement
 from torpor.domain.prewarmjobs import JobWanted, WeightsPlan
@@ -46,6 +47,7 @@ def children_wanted(
         Stalled: The user's template has a form that no pod template has.
     """
     owner, weights = owner_reference(endpoint), plan.weights
+    kept = uncounted(endpoint, plan)
     try:
         jobs = tuple(
             prewarm_job(endpoint, install, job, weights, owner, (rooms or {}).get(job.node))
@@ -53,10 +55,14 @@ def children_wanted(
         )
         account = service_account(endpoint)
         if not weights.hash or placement.gpu_class is None:
-            return Wanted(account, jobs)
+            return Wanted(account, jobs, kept_jobs=kept)
         template = engine_template(endpoint, placement, weights, install)
         return Wanted(
-            account, jobs, first_deployment(endpoint, template), deployment(endpoint, template)
+            account,
+            jobs,
+            first_deployment(endpoint, template),
+            deployment(endpoint, template),
+            kept,
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         message = f"spec.template is no pod template ({type(error).__name__}: {error}); correct it"

@@ -75,7 +75,7 @@ def _settled(condition: Json) -> Json:
 
 
 def _edges(status: Json) -> Json:
-    """The facts of the meter: pods that came or went, first readiness, ends, the rate; not what time alone adds."""
+    """The facts of the meter: pods that came or went, first readiness, ends, the rate, downloads; no mere time."""
     cost = status.get("cost") or {}
     facts = ("uid", "startMs", "firstReadyMs", "deletedMs", "finishedMs")
     return {
@@ -83,4 +83,5 @@ def _edges(status: Json) -> Json:
         "rows": [row.get("priceId") for row in cost.get("rows") or ()],
         "rate": cost.get("perHour"),
         "closed": [pod.get("uid") for pod in cost.get("closed") or ()],
+        "moved": cost.get("egress"),
     }

@@ -15,7 +15,9 @@ from torpor.api.status import (
 from torpor.api.status import CostStatus as CostWords
 from torpor.api.status import LivePod as LiveWords
 from torpor.api.status import Mark as MarkWords
-from torpor.domain.ledger import Cost, LivePod, Meter, Phases, Price, Row, Segment, Settled
+from torpor.domain import money
+from torpor.domain.egresswords import egress_of, egress_words
+from torpor.domain.ledger import WHOLE, Cost, LivePod, Meter, Phases, Price, Row, Segment, Settled
 from torpor.domain.money import MICRO, micro
 from torpor.domain.windows import Mark, Reading, Windows
 
@@ -33,6 +35,7 @@ def meter_of(cost: CostWords) -> Meter:
         always_on_ms=cost.always_on_settled_ms,
         estimated_ms=cost.estimated_ms,
         settled=_settled(cost.settled),
+        egress=egress_of(cost.egress),
     )
 
 
@@ -49,6 +52,7 @@ def ledger_words(meter: Meter) -> dict[str, object]:
         "always_on_settled_ms": meter.always_on_ms,
         "estimated_ms": meter.estimated_ms,
         "settled": _settled_words(meter.settled),
+        "egress": egress_words(meter.egress),
     }
 
 
@@ -61,6 +65,7 @@ def _price(row: LedgerRow) -> Price:
         micro(row.per_gpu_hour),
         row.granularity_seconds or 0,
         row.minimum_seconds or 0,
+        row.fraction or WHOLE,
     )
 
 
@@ -87,12 +92,29 @@ def _row_words(row: Row) -> LedgerRow:
         rounding_gpu_ms=row.rounding,
         granularity_seconds=price.granularity_s or None,
         minimum_seconds=price.minimum_s or None,
+        fraction=None if price.fraction == WHOLE else price.fraction,
     )
 
 
 def _mark(words: MarkWords) -> Mark:
-    spent = None if words.spent is None else int(words.spent)
-    return Mark(words.at_ms, Reading(_phases(words), spent, words.prompt, words.completion))
+    moved = words.egress_bytes or 0
+    reading = Reading(
+        _phases(words),
+        _amount(words.spent),
+        words.prompt,
+        words.completion,
+        _amount(words.egress) if moved else 0,
+        moved,
+    )
+    return Mark(words.at_ms, reading)
+
+
+def _amount(text: str | None) -> money.Exact | None:
+    return None if text is None else money.read(text)
+
+
+def _amount_words(amount: money.Exact | None) -> str | None:
+    return None if amount is None else money.written(amount)
 
 
 def _mark_words(mark: Mark) -> MarkWords:
@@ -101,9 +123,11 @@ def _mark_words(mark: Mark) -> MarkWords:
         at_ms=mark.at_ms,
         gpu_ms=gpu_ms(reading.phases),
         failed_start_gpu_ms=reading.phases.failed_starting,
-        spent=None if reading.spent is None else str(reading.spent),
+        spent=_amount_words(reading.spent),
         prompt=reading.prompt,
         completion=reading.completion,
+        egress=_amount_words(reading.egress) if reading.egress_bytes else None,
+        egress_bytes=reading.egress_bytes or None,
     )
 
 
@@ -118,23 +142,21 @@ def _settled(words: SettledRows | None) -> Settled:
         rounding=words.rounding_gpu_ms,
         currency=words.currency,
         cost=Cost(
-            Phases(
-                int(cost.starting),
-                int(cost.busy),
-                int(cost.idle),
-                int(cost.terminating),
-                int(cost.failed_start),
-            ),
-            int(cost.rounding),
+            money.read(cost.starting),
+            money.read(cost.busy),
+            money.read(cost.idle),
+            money.read(cost.terminating),
+            money.read(cost.failed_start),
+            money.read(cost.rounding),
         ),
-        always_on_cost=int(cost.always_on),
+        always_on_cost=money.read(cost.always_on),
     )
 
 
 def _settled_words(settled: Settled) -> SettledRows | None:
     if not settled.rows:
         return None
-    parts = settled.cost.phases
+    parts = settled.cost
     return SettledRows(
         rows=settled.rows,
         currency=settled.currency,
@@ -143,13 +165,13 @@ def _settled_words(settled: Settled) -> SettledRows | None:
         always_on_gpu_ms=settled.always_on,
         rounding_gpu_ms=settled.rounding,
         cost=SettledCost(
-            starting=str(parts.starting),
-            busy=str(parts.busy),
-            idle=str(parts.idle),
-            terminating=str(parts.terminating),
-            failed_start=str(parts.failed_starting),
-            rounding=str(settled.cost.rounding),
-            always_on=str(settled.always_on_cost),
+            starting=money.written(parts.starting),
+            busy=money.written(parts.busy),
+            idle=money.written(parts.idle),
+            terminating=money.written(parts.terminating),
+            failed_start=money.written(parts.failed_starting),
+            rounding=money.written(parts.rounding),
+            always_on=money.written(settled.always_on_cost),
         ),
     )
 

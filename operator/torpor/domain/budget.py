@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from torpor.api.conditions import ConditionStatus, Reason
 from torpor.domain import money
+from torpor.domain.money import Exact
 from torpor.domain.windows import (
     DAY_HOURS,
     HOUR_MS,
@@ -44,8 +45,8 @@ class Standing:
     """How the budget stands at an instant. Money is in micro-units × ms per hour; None is unknown."""
 
     budget: Budget
-    spent: int | None
-    forecast: int | None
+    spent: Exact | None
+    forecast: Exact | None
     """What the month will have cost at its end, if it goes on as in the last 24 hours."""
     since_ms: int
     """Beginning of what is counted: of the month, or the endpoint's creation."""
@@ -93,7 +94,7 @@ class Standing:
             said += f"; {self._money(self.forecast)} by {_day(self.resets_ms)} at the rate of the last day"
         return said
 
-    def _money(self, micro_ms: int | None) -> str:
+    def _money(self, micro_ms: Exact | None) -> str:
         return f"{money.rounded(money.amount(micro_ms), 2 if self._coarse else 6)} {self.currency}"
 
     @property
@@ -128,8 +129,8 @@ def assess(
 
 
 def _forecast(
-    spent: int, windows: Windows, reading: Reading, resets_ms: int, now_ms: int
-) -> int | None:
+    spent: Exact, windows: Windows, reading: Reading, resets_ms: int, now_ms: int
+) -> Exact | None:
     """Spent, and the mean rate of the last 24 hours for the rest of the month.
 
     Of an endpoint that is younger, the rate since its creation, but of an hour at least: the minutes of a first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torpor.api.gpuclass import CapacityType
-from torpor.domain.ledger import Price
+from torpor.domain.ledger import WHOLE, Price
 from torpor.domain.observation import PodSeen
 from torpor.domain.placement import GPUClassView, NodeView
 from torpor.domain.pricing import Tariff
@@ -45,6 +45,16 @@ _FIRM_LABELS = frozenset(
 def price_of(gpu_class: GPUClassView) -> Price:
     """Return the price of a GPU class now."""
     return _priced(gpu_class, gpu_class.micro_per_hour)
+
+
+def egress_out_of(region: str, classes: Iterable[GPUClassView], currency: str) -> int | None:
+    """Return what a GiB out of a region costs, in micro-units: the highest that its classes say in this currency."""
+    said = [
+        view.egress_micro
+        for view in classes
+        if (view.region, view.currency) == (region, currency) and view.egress_micro is not None
+    ]
+    return max(said, default=None)
 
 
 def tariff_of(gpu_class: GPUClassView) -> Tariff:
@@ -103,18 +113,21 @@ def capacity_type_on(node: NodeView, otherwise: str) -> str:
 
 
 def _priced(gpu_class: GPUClassView, micro: int | None) -> Price:
-    """Return a price of a class; another amount, currency or way of rounding is another row of the ledger."""
+    """Return a price of a class; another amount, currency, fraction or way of rounding is another row of the ledger."""
     rate = "unknown" if micro is None else str(micro)
     steps = f"/{gpu_class.granularity_s}s" if gpu_class.granularity_s else ""
     least = f"/min{gpu_class.minimum_s}s" if gpu_class.minimum_s else ""
+    part = "" if gpu_class.fraction == WHOLE else f"*{gpu_class.fraction}"
+    held = f"{rate}{gpu_class.currency}{part}{steps}{least}"
     return Price(
-        id=f"{gpu_class.name}/{gpu_class.capacity_type}@{rate}{gpu_class.currency}{steps}{least}",
+        id=f"{gpu_class.name}/{gpu_class.capacity_type}@{held}",
         gpu_class=gpu_class.name,
         capacity_type=gpu_class.capacity_type,
         currency=gpu_class.currency,
         micro_per_hour=micro,
         granularity_s=gpu_class.granularity_s,
         minimum_s=gpu_class.minimum_s,
+        fraction=gpu_class.fraction,
     )
 
 

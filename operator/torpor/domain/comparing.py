@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from torpor.api.conditions import ConditionStatus, Reason
 from torpor.domain import money
+from torpor.domain.money import Exact
 from torpor.domain.windows import DAY_HOURS, HOUR_MS, Reading, Windows, day_before
 
 MARGIN_PERCENT = 10
@@ -40,7 +41,7 @@ class Comparison:
 
     offer: Offer
     since_ms: int
-    here: int | None
+    here: Exact | None
     there: int
     ever_there: int
     """What all tokens since the endpoint was made would have cost there."""
@@ -64,14 +65,14 @@ class Comparison:
             return "True", Reason.CHEAPER_HERE, self._sentence(self.here)
         return "False", Reason.OFFER_CHEAPER, self._sentence(self.here)
 
-    def _is_here_cheaper(self, here: int, was: ConditionStatus | None) -> bool:
+    def _is_here_cheaper(self, here: Exact, was: ConditionStatus | None) -> bool:
         if was == "True":
             return here * 100 <= self.there * (100 + MARGIN_PERCENT)
         if was == "False":
             return here * (100 + MARGIN_PERCENT) < self.there * 100
         return here <= self.there
 
-    def _sentence(self, here: int) -> str:
+    def _sentence(self, here: Exact) -> str:
         since = datetime.fromtimestamp(self.since_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
         said = (
             f"{self.tokens} tokens since {since} cost {self._money(here)} here, "
@@ -86,7 +87,7 @@ class Comparison:
     def _nothing(self) -> str:
         return f"nothing was asked in the last day that {self.offer.name} could have answered"
 
-    def _money(self, micro_ms: int) -> str:
+    def _money(self, micro_ms: Exact) -> str:
         return f"{money.rounded(money.known_amount(micro_ms), 4)} {self.currency}"
 
 
@@ -94,7 +95,7 @@ def compare(
     offer: Offer,
     windows: Windows,
     reading: Reading,
-    always_on_micro: int | None,
+    always_on_micro: Exact | None,
     currency: str,
     now_ms: int,
 ) -> Comparison:
@@ -124,7 +125,7 @@ def compare(
     )
 
 
-def _break_even(there: int, tokens: int, always_on_micro: int | None) -> int | None:
+def _break_even(there: int, tokens: int, always_on_micro: Exact | None) -> int | None:
     if always_on_micro is None or not there:
         return None
     a_day = always_on_micro * DAY_HOURS * HOUR_MS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torpor.api.status import (
     BudgetStatus,
@@ -12,10 +12,12 @@ from torpor.api.status import (
     TokenPrices,
     TokensStatus,
 )
-from torpor.domain import ledger, money
+from torpor.domain import money
 from torpor.domain.bookkeeping import gpu_ms
 from torpor.domain.budget import Standing
 from torpor.domain.comparing import Comparison
+from torpor.domain.costing import cost_of, moved_cost
+from torpor.domain.egress import Route
 from torpor.domain.ledger import Cost, Meter, Row, Settled
 from torpor.domain.metering import totals
 from torpor.domain.observation import Demand
@@ -29,12 +31,16 @@ ANSWER_WEIGHT = 4
 
 def read_meter(meter: Meter, demand: Demand, tokens: TokensStatus, at_ms: int) -> Reading:
     """Return the totals as of an instant."""
-    rows = totals(meter, demand, at_ms)
-    return read_rows(rows, meter.settled, ledger.cost_of(rows, meter.settled), tokens)
+    rows, moved = totals(meter, demand, at_ms), meter.egress.until(at_ms)
+    return read_rows(rows, meter.settled, cost_of(rows, meter.settled, moved), tokens, moved)
 
 
 def read_rows(
-    rows: Iterable[Row], settled: Settled, cost: Cost | None, tokens: TokensStatus
+    rows: Iterable[Row],
+    settled: Settled,
+    cost: Cost | None,
+    tokens: TokensStatus,
+    moved: Sequence[Route] = (),
 ) -> Reading:
     """Return the same of rows whose cost is known already."""
     return Reading(
@@ -42,6 +48,8 @@ def read_rows(
         None if cost is None else cost.spent,
         tokens.prompt,
         tokens.completion,
+        moved_cost(moved),
+        sum(route.bytes for route in moved),
     )
 
 
@@ -64,7 +72,7 @@ def token_prices(cost: Cost | None, prompt: int, completion: int) -> TokenPrices
         return None
     weighed = prompt + ANSWER_WEIGHT * completion
     return TokenPrices(
-        busy=money.per_million_tokens(cost.phases.busy, prompt + completion),
+        busy=money.per_million_tokens(cost.busy, prompt + completion),
         answer=money.per_million_tokens(cost.spent, completion),
         input=money.per_million_tokens(cost.spent, weighed),
         output=money.per_million_tokens(cost.spent * ANSWER_WEIGHT, weighed),
@@ -76,14 +84,13 @@ def phase_costs(cost: Cost | None) -> PhaseCosts | None:
     """Return what was spent by what it was spent on."""
     if cost is None:
         return None
-    parts = cost.phases
     return PhaseCosts(
-        starting=money.known_amount(parts.starting),
-        busy=money.known_amount(parts.busy),
-        idle=money.known_amount(parts.idle),
-        terminating=money.known_amount(parts.terminating),
+        starting=money.known_amount(cost.starting),
+        busy=money.known_amount(cost.busy),
+        idle=money.known_amount(cost.idle),
+        terminating=money.known_amount(cost.terminating),
         rounding=money.known_amount(cost.rounding),
-        failed_starts=money.known_amount(parts.failed_starting),
+        failed_starts=money.known_amount(cost.failed_starting),
     )
 
 

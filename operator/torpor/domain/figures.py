@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from torpor.api.status import CostStatus, Display, PlacementStatus, Rejected, TokensStatus
-from torpor.domain import ledger, money
+from torpor.domain import costing, money
 from torpor.domain.bookkeeping import gpu_ms, ledger_words, window_words
 from torpor.domain.catalogue import price_of
 from torpor.domain.costfigures import phase_costs, read_rows, token_prices, window
+from torpor.domain.egress import Expected
+from torpor.domain.egresswords import egress_words
 from torpor.domain.ledger import Meter
 from torpor.domain.metering import totals
 from torpor.domain.observation import Demand, PodSeen
@@ -25,14 +27,19 @@ def cost_words(
     currency: str,
     since: datetime,
     now: datetime,
+    ahead: Expected | None = None,
 ) -> CostStatus:
-    """Return `status.cost`: the ledger, and the figures computed from it as of *now*."""
+    """Return `status.cost`: the ledger, and the figures computed from it as of *now*; *ahead* is what will be moved."""
     now_ms = epoch_ms(now) or 0
     rows = totals(meter, demand, now_ms)
-    cost = ledger.cost_of(rows, meter.settled)
-    always = ledger.always_on_micro_ms(rows, meter.settled)
-    rate = ledger.rate_micro_per_hour(meter)
-    reading = read_rows(rows, meter.settled, cost, tokens)
+    moved = meter.egress.until(now_ms)
+    cost, held = (
+        costing.cost_of(rows, meter.settled, moved),
+        costing.cost_of(rows, meter.settled),
+    )
+    always = costing.always_on_micro_ms(rows, meter.settled)
+    rate = costing.rate_micro_per_hour(meter)
+    reading = read_rows(rows, meter.settled, cost, tokens, moved)
     spent = reading.spent
     return CostStatus.model_validate(
         ledger_words(meter)
@@ -47,7 +54,8 @@ def cost_words(
             "token_prices": token_prices(cost, tokens.prompt, tokens.completion),
             "last_day": window(reading, day_before(windows, now_ms)) if windows.hours else None,
             "month": window(reading, windows.month) if windows.month else None,
-            "by_phase": phase_costs(cost),
+            "by_phase": phase_costs(held),
+            "egress": egress_words(meter.egress, ahead),
             "gpu_ms": gpu_ms(reading.phases),
             "as_of": now,
             "since": since,

@@ -1,13 +1,20 @@
-"""The ledger's values: phases, prices, rows, pods on the meter; and the figures read off them.
+"""The ledger's values: phases, prices, rows, pods on the meter.
 
-`torpor.domain.metering` says how they change. Everything is an integer: GPU-milliseconds, micro-units per hour.
+`torpor.domain.metering` says how they change, `torpor.domain.costing` what they cost. Quantities and prices are
+integers: GPU-milliseconds, micro-units per hour. Where a class is a part of a GPU, a GPU here is such a part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
+from torpor.domain.egress import NO_EGRESS, Egress
+from torpor.domain.money import Exact, lowest
+
+WHOLE = Fraction(1)
+"""A unit of the resource is a whole GPU."""
 MOST_ROWS = 16
 """Rows of a ledger; older ones are folded (cost-policy §2.4)."""
 
@@ -51,7 +58,7 @@ class Phases:
         return self + other.times(-1)
 
     def times(self, factor: int) -> Phases:
-        """Return each phase so many times: of so many GPUs, or at such a price."""
+        """Return each phase so many times: of so many GPUs."""
         return Phases(
             *(
                 value * factor
@@ -68,7 +75,11 @@ class Phases:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one GPU-hour costs, in integer micro-units of `currency`; `micro_per_hour` None = unknown, never a guess."""
+    """What one GPU-hour costs, in integer micro-units of `currency`; `micro_per_hour` None = unknown, never a guess.
+
+    Rows count units of the resource that pods ask for. Where a unit is a part of a GPU (MIG, time slices), its hour
+    costs `micro_per_hour` × `fraction` exactly (`micro_per_unit`): seven sevenths cost what one GPU does.
+    """
 
     id: str
     gpu_class: str
@@ -79,6 +90,15 @@ class Price:
     """Seconds to a multiple of which a lifetime is billed; 0 = exactly."""
     minimum_s: int = 0
     """Least seconds of a lifetime that are billed."""
+    fraction: Fraction = WHOLE
+    """Which part of a GPU one unit of the resource is."""
+
+    @property
+    def micro_per_unit(self) -> Exact | None:
+        """Give what one hour of one unit costs, in micro-units, without rounding."""
+        if self.micro_per_hour is None or self.fraction == WHOLE:
+            return self.micro_per_hour
+        return lowest(self.micro_per_hour * self.fraction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +114,46 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What was spent, in micro-units × ms per hour (÷ 3.6e6 = micro-units), by what it was spent on."""
+    """What was spent, in micro-units × ms per hour (÷ 3.6e6 = micro-units), by what it was spent on; exactly."""
 
-    phases: Phases = Phases()
-    rounding: int = 0
+    starting: Exact = 0
+    busy: Exact = 0
+    idle: Exact = 0
+    terminating: Exact = 0
+    failed_starting: Exact = 0
+    """Part of `starting`."""
+    rounding: Exact = 0
+    egress: Exact = 0
+    """What moving weights between regions cost; of no phase."""
 
     @property
-    def spent(self) -> int:
+    def spent(self) -> Exact:
         """All of it."""
-        return self.phases.accrued + self.rounding
+        held = self.starting + self.busy + self.idle + self.terminating
+        return lowest(held + self.rounding + self.egress)
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            lowest(self.starting + other.starting),
+            lowest(self.busy + other.busy),
+            lowest(self.idle + other.idle),
+            lowest(self.terminating + other.terminating),
+            lowest(self.failed_starting + other.failed_starting),
+            lowest(self.rounding + other.rounding),
+            lowest(self.egress + other.egress),
+        )
+
+
+def cost_at(price: Exact, phases: Phases, rounding: int = 0) -> Cost:
+    """Return what these GPU-ms cost at *price*, in micro-units per hour of one."""
+    return Cost(
+        lowest(phases.starting * price),
+        lowest(phases.busy * price),
+        lowest(phases.idle * price),
+        lowest(phases.terminating * price),
+        lowest(phases.failed_starting * price),
+        lowest(rounding * price),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +166,7 @@ class Settled:
     rounding: int = 0
     currency: str = ""
     cost: Cost = Cost()
-    always_on_cost: int = 0
+    always_on_cost: Exact = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,50 +215,8 @@ class Meter:
     """GPU-ms whose phase or end had to be estimated because nobody saw the timestamps."""
     settled: Settled = Settled()
     """Rows that were folded."""
-
-
-def rate_micro_per_hour(meter: Meter) -> int | None:
-    """Return what the pods on the meter cost per hour now, in micro-units; None if a price is unknown, 0 at zero."""
-    total = 0
-    for entry in meter.live:
-        if entry.finished_ms is not None:
-            continue
-        if entry.price.micro_per_hour is None:
-            return None
-        total += entry.price.micro_per_hour * entry.gpus
-    return total
-
-
-def unpriced(meter: Meter) -> tuple[str, ...]:
-    """Return the ids of the prices that are not known and that a pod runs at."""
-    used = (pod.price for pod in meter.live if pod.finished_ms is None)
-    return tuple(sorted({price.id for price in used if price.micro_per_hour is None}))
-
-
-def cost_of(rows: Iterable[Row], settled: Settled = Settled()) -> Cost | None:
-    """Return what was spent: Σ GPU-ms × price.
-
-    None if a price is unknown, or if there are two currencies: none is converted.
-    """
-    phases, rounding, currency = settled.cost.phases, settled.cost.rounding, settled.currency
-    for row in rows:
-        used, price = row.phases.accrued + row.rounding, row.price
-        if not used:
-            continue
-        if price.micro_per_hour is None or currency not in ("", price.currency):
-            return None
-        currency = price.currency
-        phases += row.phases.times(price.micro_per_hour)
-        rounding += row.rounding * price.micro_per_hour
-    return Cost(phases, rounding)
-
-
-def always_on_micro_ms(rows: Iterable[Row], settled: Settled = Settled()) -> int | None:
-    """Return what an endpoint that never sleeps would have cost, in the unit of `Cost`; None as there."""
-    as_if = [Row(row.price, Phases(idle=row.always_on)) for row in rows]
-    before = replace(settled, cost=Cost(Phases(idle=settled.always_on_cost)))
-    cost = cost_of(as_if, before)
-    return None if cost is None else cost.spent
+    egress: Egress = NO_EGRESS
+    """What moving weights between regions took."""
 
 
 def union(intervals: Iterable[tuple[int, int]]) -> int:
@@ -262,16 +271,13 @@ def folded(meter: Meter, most: int = MOST_ROWS) -> Meter:
 
 
 def _with_row(settled: Settled, row: Row) -> Settled:
-    price = row.price.micro_per_hour or 0
+    price = row.price.micro_per_unit or 0
     return Settled(
         rows=settled.rows + 1,
         phases=settled.phases + row.phases,
         always_on=settled.always_on + row.always_on,
         rounding=settled.rounding + row.rounding,
         currency=row.price.currency,
-        cost=Cost(
-            settled.cost.phases + row.phases.times(price),
-            settled.cost.rounding + row.rounding * price,
-        ),
-        always_on_cost=settled.always_on_cost + row.always_on * price,
+        cost=settled.cost + cost_at(price, row.phases, row.rounding),
+        always_on_cost=lowest(settled.always_on_cost + row.always_on * price),
     )

@@ -16,7 +16,7 @@ from itertools import pairwise
 from torpor.domain.windows import HOUR_MS, Mark, Reading, Windows, month_start, next_month
 
 NOTHING = Reading()
-UNKNOWN = Reading(spent=None)
+UNKNOWN = Reading(spent=None, egress=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
 from torpor.api.conditions import Reason
 from torpor.api.jurisdictions import lies_within
+from torpor.domain import money
+from torpor.domain.money import Exact, lowest
 from torpor.domain.observation import Fault
 
 GPU_COUNTS = (1, 2, 4, 8)
@@ -23,7 +26,7 @@ GIB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class GPUClassView:
-    """A GPU class as placement sees it; VRAM in bytes, price in micro-units per GPU-hour (None = unknown)."""
+    """A GPU class as placement sees it; VRAM of a unit in bytes, price in micro-units per GPU-hour (None = unknown)."""
 
     name: str
     resource: str
@@ -44,6 +47,16 @@ class GPUClassView:
     """Least seconds that are billed."""
     price_as_of: str = ""
     """Day on which the price that holds now was read; empty if nobody says."""
+    fraction: Fraction = Fraction(1)
+    """Which part of a GPU one unit of the resource is; the prices are those of a whole one."""
+    egress_micro: int | None = None
+    """Micro-units per GiB that leaves the region; None = unknown."""
+
+    @property
+    def micro_per_unit(self) -> Exact | None:
+        """Give what one hour of one unit costs now, in micro-units, without rounding; None if unknown."""
+        price = self.micro_per_hour
+        return None if price is None else lowest(price * self.fraction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +153,9 @@ def _candidates(
     return sorted(allowed, key=lambda pair: _dearness(*pair))
 
 
-def _dearness(candidate: GPUClassView, gpus: int | None) -> tuple[bool, int, int, str]:
+def _dearness(candidate: GPUClassView, gpus: int | None) -> tuple[bool, Exact, int, str]:
     """Price of a replica, unknown prices last; at the same price fewer GPUs, then the name."""
-    count, price = gpus or 1, candidate.micro_per_hour
+    count, price = gpus or 1, candidate.micro_per_unit
     return price is None, (price or 0) * count, count, candidate.name
 
 
@@ -172,11 +185,12 @@ def _refusal(spec: PlacementSpec, candidate: GPUClassView, gpus: int) -> str | N
         return f"is {candidate.capacity_type}, allowed are {', '.join(spec.capacity_types)}"
     if spec.max_price_micro is None:
         return None
-    if candidate.micro_per_hour is None:
+    price, most = candidate.micro_per_unit, spec.max_price_micro
+    if price is None:
         return "has no price, and maxPricePerHour is set"
-    cost = candidate.micro_per_hour * gpus
-    if cost > spec.max_price_micro:
-        return f"costs {_money(cost)} per replica and hour, the limit is {_money(spec.max_price_micro)}"
+    if price * gpus > most:
+        cost, limit = money.per_hour(price * gpus), money.per_hour(most)
+        return f"costs {cost} per replica and hour, the limit is {limit}"
     return None
 
 
@@ -226,7 +240,3 @@ def _no_match(rejected: Sequence[Rejected], need: int) -> Fault:
 
 def _fault(reason: Reason, message: str) -> Fault:
     return Fault(reason, message, reason.retryable)
-
-
-def _money(micro: int) -> str:
-    return f"{Decimal(micro) / 1_000_000:.6f}".rstrip("0").rstrip(".")

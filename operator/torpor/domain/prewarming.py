@@ -76,6 +76,23 @@ def plan(
         now_ms: The instant of this pass, epoch ms.
         recheck_ms: How long a listing is believed before the source is asked again; None = for ever.
     """
+    arrived = tuple(
+        job
+        for job in jobs
+        if job.route is not None and job.kind is JobKind.FETCH and job.state is JobState.SUCCEEDED
+    )
+    found = _planned(spec, known, jobs, needs, now_ms, recheck_ms)
+    return replace(found, arrived=arrived)
+
+
+def _planned(
+    spec: str,
+    known: Weights,
+    jobs: tuple[JobSeen, ...],
+    needs: NodeNeeds,
+    now_ms: int,
+    recheck_ms: int | None,
+) -> WeightsPlan:
     nodes = needs.nodes
     jobs = tuple(
         job

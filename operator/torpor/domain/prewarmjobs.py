@@ -77,6 +77,12 @@ class JobSeen:
     evicted: tuple[str, ...] = ()
     """Hashes of other weights that made room."""
     progress: Progress | None = None
+    uid: str = ""
+    name: str = ""
+    route: tuple[str, str] | None = None
+    """From which region to which other one it fetches; None within one, or where one is not known."""
+    arrived_bytes: int | None = None
+    """What it has brought to the node, over all tries; 0 if it was there. None if that was not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +162,5 @@ class WeightsPlan:
     tries: tuple[JobSeen, ...] = ()
     """The latest fetch of each node that has one."""
     look_again_ms: int | None = None
+    arrived: tuple[JobSeen, ...] = ()
+    """Every fetch between regions that has succeeded, whatever it is that is wanted now."""

@@ -14,6 +14,7 @@ from torpor.api.conditions import Condition, ConditionStatus, ConditionType, Rea
 from torpor.domain.arriving import say_progress
 from torpor.domain.budget import Standing
 from torpor.domain.comparing import Comparison
+from torpor.domain.egress import lacking
 from torpor.domain.failing import Failure
 from torpor.domain.observation import Fault, PodSeen
 from torpor.domain.placement import GPUClassView, Placement
@@ -46,6 +47,10 @@ class Outcome:
     """The claim that holds the weights, where one does."""
     unpriced: tuple[str, ...] = ()
     """Prices that are not known and that a pod runs at."""
+    unpriced_regions: tuple[str, ...] = ()
+    """Regions that weights have left at a price that nobody says."""
+    moving: str = ""
+    """What fetching the weights will move between regions, and what that costs; empty if nothing."""
     standing: Standing | None = None
     """How the month's budget stands; None without one."""
     comparison: Comparison | None = None
@@ -171,6 +176,9 @@ def _placed(outcome: Outcome, now: datetime) -> tuple[ConditionStatus, str, str]
             f"no GPUClass with a price describes what runs ({', '.join(outcome.unpriced)}): "
             "cost figures stay empty",
         )
+    if outcome.unpriced_regions:
+        said = "; ".join(lacking(region, chosen.currency) for region in outcome.unpriced_regions)
+        return "True", Reason.PRICE_UNKNOWN, f"weights were moved between regions, and {said}"
     count = len(placement.nodes)
     said = f"{placement.gpus} × {chosen.name}, {count} nodes match{_stale(chosen, now)}"
     return "True", Reason.PLACED_ON_CLASS, said
@@ -208,7 +216,8 @@ def _weights(outcome: Outcome) -> tuple[ConditionStatus, str, str]:
         return "False", plan.hindrance.reason, f"{size}, {place}; {plan.hindrance.message}"
     if ready < wanted:
         where = f"for claim {outcome.claim}" if outcome.claim else place
-        return "False", Reason.WEIGHTS_FETCHING, f"{size}, {where}; {_downloads(plan)}"
+        moving = f"; {outcome.moving}" if outcome.moving else ""
+        return "False", Reason.WEIGHTS_FETCHING, f"{size}, {where}; {_downloads(plan)}{moving}"
     reason = Reason.WEIGHTS_IN_CLAIM if outcome.claim else Reason.WEIGHTS_ON_NODES
     proof = plan.weights.verified or "the node"
     return "True", reason, f"{size}, {place}, verified by {proof}{doubted}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from torpor.domain.ledger import Phases
+from torpor.domain.money import Exact, lowest
 
 HOUR_MS = 3_600_000
 DAY_HOURS = 24
@@ -22,10 +23,13 @@ class Reading:
     """The totals since creation: GPU-ms by phase, cost in micro-units × ms per hour, tokens delivered."""
 
     phases: Phases = NO_PHASES
-    spent: int | None = 0
+    spent: Exact | None = 0
     """None while a price is unknown."""
     prompt: int = 0
     completion: int = 0
+    egress: Exact | None = 0
+    """Part of `spent`: moving weights between regions. None while a price of that is unknown."""
+    egress_bytes: int = 0
 
     @property
     def tokens(self) -> int:
@@ -34,13 +38,26 @@ class Reading:
 
     def since(self, before: Reading) -> Reading:
         """Return what came after an earlier reading."""
-        unknown = self.spent is None or before.spent is None
         return Reading(
             self.phases.less(before.phases),
-            None if unknown else (self.spent or 0) - (before.spent or 0),
+            _between(before.spent, self.spent),
             self.prompt - before.prompt,
             self.completion - before.completion,
+            _between(before.egress, self.egress),
+            self.egress_bytes - before.egress_bytes,
         )
+
+    @property
+    def marked(self) -> tuple[Phases, Exact | None, int]:
+        """Give what a mark is made for.
+
+        Tokens alone make none: they come from now, and would be put down to an hour of sleep up to a day ago.
+        """
+        return self.phases, self.spent, self.egress_bytes
+
+
+def _between(before: Exact | None, after: Exact | None) -> Exact | None:
+    return None if before is None or after is None else lowest(after - before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +101,7 @@ def kept(
     first = max(read + 1, latest - DAY_HOURS)
     for edge in range(first, latest + 1):
         reading = read_at(edge * HOUR_MS)
-        # Tokens alone make no mark: they come from now, and would be put down to an hour of sleep up to a day ago.
-        if (reading.phases, reading.spent) != (hours[-1].reading.phases, hours[-1].reading.spent):
+        if reading.marked != hours[-1].reading.marked:
             hours = (*hours, Mark(edge * HOUR_MS, reading))
     return Windows(_within_a_day(hours, now_ms), _month(windows.month, read_at, since_ms, now_ms))
 

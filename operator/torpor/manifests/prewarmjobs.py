@@ -50,6 +50,8 @@ class Room:
     """When an engine last started with what is fetched."""
     near: tuple[tuple[str, str], ...] = ()
     """Labels of the nodes that the engine may run on: a claim is filled, and so bound, where it can be mounted."""
+    route: tuple[str, str] | None = None
+    """From which region to which other one the fetch goes; None within one."""
 
 
 def image_mark(image: str) -> str:
@@ -79,7 +81,7 @@ def prewarm_job(
             "name": names.child_name(endpoint.metadata.name, wanted.kind.value, mark),
             "namespace": endpoint.metadata.namespace,
             "labels": labels,
-            "annotations": _notes(endpoint, installation, wanted, weights),
+            "annotations": _notes(endpoint, installation, wanted, weights) | _route(room),
             "ownerReferences": [owner],
         },
         "spec": {
@@ -118,6 +120,11 @@ def _notes(
         names.PREWARM_NODE: wanted.node,
         names.PREWARM_KIND: wanted.kind.value,
     }
+
+
+def _route(room: Room | None) -> dict[str, str]:
+    """Where the bytes go, written down when they set out: what is counted then follows from the Job alone."""
+    return {names.WEIGHTS_ROUTE: " ".join(room.route)} if room and room.route else {}
 
 
 def _pod(

@@ -101,9 +101,17 @@ def describe_done(parts: Sequence[Done]) -> dict[str, Any]:
         "reason": "Hit" if hit else "Ready",
         "seconds": round(seconds, 3),
         "bytesPerSecond": rate,
-        **({} if hit else {"resumedBytes": sum(part.resumed_bytes for part in parts)}),
+        **({} if hit else _of_the_network(parts)),
         **({"writes": moving} if moving else {}),
         "message": message,
+    }
+
+
+def _of_the_network(parts: Sequence[Done]) -> dict[str, int]:
+    """What came from the store: all of it, and how much of that in earlier runs that were killed or failed."""
+    return {
+        "arrivedBytes": sum(part.moved_bytes + part.resumed_bytes for part in parts),
+        "resumedBytes": sum(part.resumed_bytes for part in parts),
     }
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torpor.domain import money
+from torpor.domain.money import Exact
 from torpor.domain.monthly import Reach
 from torpor.report.statement import Line, Statement, instant
 
@@ -22,7 +23,7 @@ class Total:
     """What all endpoints of one currency used; of those whose cost is known."""
 
     currency: str
-    micro_ms: int
+    micro_ms: Exact
     endpoints: int
     unknown: int
     """Endpoints of which it is not known what they spent: the amount is without them."""
@@ -62,6 +63,8 @@ def figures_of(line: Line, month: str) -> dict[str, Figure]:
         "terminating_gpu_hours": None if untold else money.gpu_hours(phases.terminating),
         "prompt_tokens": None if untold else total.prompt,
         "completion_tokens": None if untold else total.completion,
+        "egress": None if untold else money.amount(total.egress),
+        "egress_gib": None if untold else money.gib(total.egress_bytes),
         "cold_starts_since_creation": line.wakes,
         "saved_since_creation": line.saved,
         "created": instant(line.since_ms),
@@ -74,7 +77,7 @@ def figures_of(line: Line, month: str) -> dict[str, Figure]:
 NAMES: tuple[str, ...] = (
     "month", "namespace", "endpoint", "model", "currency", "spent", "per_million_tokens",
     "starting_gpu_hours", "busy_gpu_hours", "idle_gpu_hours", "terminating_gpu_hours",
-    "prompt_tokens", "completion_tokens", "cold_starts_since_creation", "saved_since_creation",
+    "prompt_tokens", "completion_tokens", "egress", "egress_gib", "cold_starts_since_creation", "saved_since_creation",
     "created", "counted_from", "counted_to", "reach",
 )  # fmt: skip
 """Columns of the CSV, and keys of the JSON; a test holds that they are those of `figures_of`."""

@@ -12,10 +12,12 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from typing import TypeVar
 
 from torpor.api.quantities import format_timestamp
 from torpor.domain import money
 from torpor.domain.ledger import Phases
+from torpor.domain.money import Exact
 from torpor.domain.monthly import Month, Slice
 from torpor.domain.remembering import moment
 from torpor.report.statement import Line, Statement
@@ -30,9 +32,9 @@ COLUMNS: tuple[str, ...] = (
     "ServiceName", "ServiceSubcategory", "SubAccountId", "SubAccountName", "Tags",
     "x_CompletionTokens", "x_PromptTokens",
 )  # fmt: skip
-Rounding = Callable[[int], str]
-"""Writes a sum with its decimal places."""
+N = TypeVar("N", int, Exact)
 UNIT = "GPU-Hours"
+MOVED_UNIT = "GiB"
 PROVIDER = "torpor"
 """Who says what it cost. No invoice stands behind these rows: the provider of the GPUs sends that."""
 PREFIX = "torpor.dev/"
@@ -56,33 +58,68 @@ def omitted(statement: Statement) -> tuple[str, ...]:
         without = [piece for piece in line.use.slices if piece.use.spent is None]
         if without:
             hours = money.gpu_hours(sum(piece.use.phases.accrued for piece in without))
-            found.append(f"{line.key}: {hours} GPU-hours of unknown cost have no row.")
+            moved = sum(piece.use.egress_bytes for piece in without)
+            more = f" and {money.gib(moved)} GiB of egress" if moved else ""
+            found.append(f"{line.key}: {hours} GPU-hours{more} of unknown cost have no row.")
     return tuple(found)
 
 
 def _rows(line: Line, month: Month, account: str) -> Iterator[dict[str, str]]:
-    micro_ms = used_ms = 0
+    """Return what GPUs cost in each period, and beside it what was moved between regions."""
+    spent: Exact = 0
+    used_ms = moved = 0
     for piece in line.use.slices:
-        if piece.use.spent is None:
+        use = piece.use
+        if use.spent is None or use.egress is None:
             continue
-        cost = _step(money.known_amount, micro_ms, piece.use.spent)
-        quantity = _step(money.gpu_hours, used_ms, piece.use.phases.accrued)
-        micro_ms += piece.use.spent
-        used_ms += piece.use.phases.accrued
-        yield _row(line, piece, month, account, cost, quantity)
+        for_gpus, held = use.spent - use.egress, use.phases.accrued
+        if for_gpus or held or use.tokens or not use.egress_bytes:
+            quantity = _step(money.gpu_hours, used_ms, held)
+            amounts = _amounts(_step(money.known_amount, spent, for_gpus), quantity, UNIT)
+            yield _row(line, piece, month, account) | amounts
+        spent, used_ms = spent + for_gpus, used_ms + held
+        if use.egress_bytes:
+            quantity = _step(money.gib, moved, use.egress_bytes)
+            amounts = _amounts(_step(money.known_amount, spent, use.egress), quantity, MOVED_UNIT)
+            yield _row(line, piece, month, account) | amounts | _moved(line)
+        spent, moved = spent + use.egress, moved + use.egress_bytes
 
 
-def _step(text_of: Rounding, before: int, more: int) -> str:
+def _amounts(cost: str, quantity: str, unit: str) -> dict[str, str]:
+    return {
+        "BilledCost": cost,
+        "ConsumedQuantity": quantity,
+        "ConsumedUnit": unit,
+        "ContractedCost": cost,
+        "EffectiveCost": cost,
+        "ListCost": cost,
+        "PricingQuantity": quantity,
+        "PricingUnit": unit,
+    }
+
+
+def _moved(line: Line) -> dict[str, str]:
+    """Return what is different of a row of egress; the tokens and the phases are on the row of the GPUs."""
+    named = {"namespace": line.namespace, "model_name": line.model}
+    return {
+        "ChargeDescription": f"Weights of {line.key} moved between regions",
+        "ServiceCategory": "Networking",
+        "ServiceName": "torpor egress of weights",
+        "ServiceSubcategory": "Other (Networking)",
+        "Tags": json.dumps({**line.labels, **named}, ensure_ascii=False),
+        "x_CompletionTokens": "0",
+        "x_PromptTokens": "0",
+    }
+
+
+def _step(text_of: Callable[[N], str], before: N, more: N) -> str:
     """Return how far a rounded running sum moves: the steps add up to the rounded sum."""
     return money.plain(Decimal(text_of(before + more)) - Decimal(text_of(before)))
 
 
-def _row(
-    line: Line, piece: Slice, month: Month, account: str, cost: str, quantity: str
-) -> dict[str, str]:
-    """Return one row; a column that is not named has no value (null)."""
+def _row(line: Line, piece: Slice, month: Month, account: str) -> dict[str, str]:
+    """Return one row without its amounts; a column that is not named has no value (null)."""
     return {
-        "BilledCost": cost,
         "BillingAccountId": account,
         "BillingCurrency": line.currency,
         "BillingPeriodEnd": _time(month.end_ms),
@@ -92,14 +129,7 @@ def _row(
         "ChargeFrequency": "Usage-Based",
         "ChargePeriodEnd": _time(piece.end_ms + 999),
         "ChargePeriodStart": _time(piece.start_ms),
-        "ConsumedQuantity": quantity,
-        "ConsumedUnit": UNIT,
-        "ContractedCost": cost,
-        "EffectiveCost": cost,
         "InvoiceIssuerName": PROVIDER,
-        "ListCost": cost,
-        "PricingQuantity": quantity,
-        "PricingUnit": UNIT,
         "ProviderName": PROVIDER,
         "PublisherName": PROVIDER,
         "ResourceId": line.uid or line.key,

@@ -12,8 +12,11 @@ from torpor.api.faults import first_fault
 from torpor.api.meta import ObjectMeta
 from torpor.api.quantities import format_timestamp
 from torpor.api.status import CostStatus, EndpointStatus, TokensStatus
+from torpor.domain import money
 from torpor.domain.bookkeeping import gpu_ms, meter_of, windows_of
-from torpor.domain.ledger import Meter, Phases, Row, cost_of
+from torpor.domain.costing import cost_of, moved_cost
+from torpor.domain.egress import lacking, unpriced
+from torpor.domain.ledger import Meter, Phases, Row
 from torpor.domain.metering import totals
 from torpor.domain.monthly import Metered, Month, Reach, Use, used_in
 from torpor.domain.observation import Demand
@@ -122,7 +125,8 @@ def metered_of(cost: CostStatus, tokens: TokensStatus) -> Metered | None:
         return None
     meter = meter_of(cost)
     rows = _rows_at(meter, cost, as_of_ms)
-    spent = cost_of(rows, meter.settled)
+    moved = meter.egress.routes
+    spent = cost_of(rows, meter.settled, moved)
     said = cost.gpu_ms
     failed = sum((row.phases for row in rows), start=meter.settled.phases).failed_starting
     return Metered(
@@ -132,6 +136,8 @@ def metered_of(cost: CostStatus, tokens: TokensStatus) -> Metered | None:
             None if spent is None else spent.spent,
             tokens.prompt,
             tokens.completion,
+            moved_cost(moved),
+            sum(route.bytes for route in moved),
         ),
         since_ms=since_ms,
         as_of_ms=as_of_ms,
@@ -154,6 +160,7 @@ def currencies_of(cost: CostStatus) -> tuple[str, ...]:
     meter = meter_of(cost)
     used = {row.price.currency for row in meter.rows if row.phases.accrued + row.rounding}
     used |= {segment.price.currency for pod in meter.live for segment in pod.segments}
+    used |= {route.currency for route in meter.egress.routes if route.bytes}
     return tuple(sorted(used | ({meter.settled.currency} if meter.settled.rows else set())))
 
 
@@ -180,16 +187,31 @@ def _notes(
             f"{line.key}: counted up to {instant(use.until_ms)}, when its status was last written; a pod ran then. "
             "Is the controller running?"
         )
+    if use.total.egress_bytes:
+        found.append(_moved(line))
     if use.total.spent is None and use.reach is not Reach.NONE:
         found.append(f"{line.key}: what it spent is unknown: {_unpriced(currencies, cost)}.")
     return found
 
 
+def _moved(line: Line) -> str:
+    total = line.use.total
+    size = f"{money.gib(total.egress_bytes)} GiB of weights were moved between regions"
+    if total.egress is None:
+        return f"{line.key}: {size}."
+    return f"{line.key}: {money.amount(total.egress)} {line.currency} of it is egress: {size}."
+
+
 def _unpriced(currencies: tuple[str, ...], cost: CostStatus) -> str:
     if len(currencies) > 1:
         return f"its prices are in {' and '.join(currencies)}, and none is converted"
-    lacking = sorted({row.gpu_class for row in cost.rows if row.per_gpu_hour is None})
-    return f"GPUClass {', '.join(lacking) or '?'} has, or had, no price while a pod ran on it"
+    regions = unpriced(meter_of(cost).egress.routes)
+    if regions:
+        return (
+            f"weights were moved between regions, and {lacking(regions[0], cost.currency or 'USD')}"
+        )
+    nameless = sorted({row.gpu_class for row in cost.rows if row.per_gpu_hour is None})
+    return f"GPUClass {', '.join(nameless) or '?'} has, or had, no price while a pod ran on it"
 
 
 def instant(at_ms: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from torpor.domain import money
+from torpor.domain.money import Exact
 from torpor.domain.monthly import Reach
 from torpor.report.figures import UNKNOWN, totals_of
 from torpor.report.statement import Line, Statement, instant
@@ -66,7 +67,7 @@ def _fixed(amount: str, places: int) -> str:
     return f"{Decimal(amount):.{places}f}"
 
 
-def _rate(micro_ms: int | None, tokens: int) -> str:
+def _rate(micro_ms: Exact | None, tokens: int) -> str:
     if micro_ms is None:
         return UNKNOWN
     return money.per_million_tokens(micro_ms, tokens) or "-"

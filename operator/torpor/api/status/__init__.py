@@ -1,22 +1,30 @@
 """The status of an InferenceEndpoint; everything is imported from here."""
 
 from torpor.api.status.cost import (
-    ClosedPod,
     CostStatus,
     CostWindow,
+    PhaseCosts,
+    TokenPrices,
+    TokenSource,
+    TokensStatus,
+)
+from torpor.api.status.egress import (
+    CountedJob,
+    EgressExpected,
+    EgressRow,
+    EgressStatus,
+)
+from torpor.api.status.endpoint import EndpointStatus
+from torpor.api.status.ledger import (
+    ClosedPod,
     GpuMs,
     LedgerRow,
     LivePod,
     LivePrice,
     Mark,
-    PhaseCosts,
     SettledCost,
     SettledRows,
-    TokenPrices,
-    TokenSource,
-    TokensStatus,
 )
-from torpor.api.status.endpoint import EndpointStatus
 from torpor.api.status.parts import (
     Display,
     FailureStatus,
@@ -36,7 +44,11 @@ __all__ = [
     "ComparisonStatus",
     "CostStatus",
     "CostWindow",
+    "CountedJob",
     "Display",
+    "EgressExpected",
+    "EgressRow",
+    "EgressStatus",
     "EndpointStatus",
     "FailureStatus",
     "GpuMs",
