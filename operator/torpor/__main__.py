@@ -15,7 +15,7 @@ USAGE = """usage: torpor PROGRAM [arguments]
   key          make an API key: key create [NAME]
   report       what endpoints used in a month, as a table, CSV, JSON or FOCUS: report [--month YYYY-MM]
   prices       make GPUClasses from a price list: prices import FILE.csv [--region REGION]
-  simulate     replay a trace of requests through the keep-alive policy: simulate --trace FILE [--policy POLICY]
+  simulate     what keep-alive policies cost on a trace, or an endpoint: simulate --trace FILE | --from ie/NAME
 """
 
 

@@ -8,8 +8,7 @@ import pytest
 from tests.cluster.apiserver import DEPLOYMENTS, ENDPOINTS, until
 from tests.cluster.killing import kill_leader, wait_for_renewal
 from tests.cluster.space import Space
-from torpor.controller.habits import adaptive_policy
-from torpor.domain.keeping import Memory, kept_for
+from torpor.domain.keeping import Memory, adaptive_policy, kept_for
 from torpor.domain.remembering import memory_of
 
 pytestmark = pytest.mark.cluster

@@ -11,8 +11,8 @@ from tests.controller.stage import KEY, Stage
 from torpor import clock
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.status import EndpointStatus
-from torpor.controller.habits import adaptive_policy
 from torpor.domain.keepalive import Learned
+from torpor.domain.keeping import adaptive_policy
 from torpor.domain.remembering import epoch_ms, memory_of
 
 Json = dict[str, Any]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from torpor.api.endpoint import InferenceEndpoint
-from torpor.api.endpoint.scaling import KeepAlive, Profile
 from torpor.controller.picture import Picture
-from torpor.domain.keepalive import WEIGHTS, Bounds
-from torpor.domain.keeping import Adaptive, Kept, Memory, kept_for, remembered
+from torpor.domain.keeping import Kept, Memory, adaptive_policy, kept_for, remembered
 from torpor.domain.observation import Demand, PodSeen, combined
 from torpor.domain.remembering import memory_of
 from torpor.domain.scalingview import ScalingSpec
@@ -57,17 +55,3 @@ def kept_now(endpoint: InferenceEndpoint, picture: Picture) -> Kept:
         said = f"fixed: {fixed} s after the last response, as spec.scaling.keepAlive says"
         return Kept((fixed or 0) * 1000, said)
     return kept_for(memory, policy, memory.idle_since_ms or picture.now_ms)
-
-
-def adaptive_policy(keep_alive: KeepAlive) -> Adaptive | None:
-    """Return the adaptive policy as the spec wants it; None if it wants a fixed time."""
-    if keep_alive.fixed_seconds is not None:
-        return None
-    least = keep_alive.min.total_seconds() if keep_alive.min else None
-    most = keep_alive.max.total_seconds() if keep_alive.max else None
-    usual = Bounds()
-    bounds = Bounds(
-        min(usual.least_s, most or usual.least_s) if least is None else least,
-        max(usual.most_s, least or usual.most_s) if most is None else most,
-    )
-    return Adaptive(WEIGHTS[(keep_alive.profile or Profile.BALANCED).value], bounds)

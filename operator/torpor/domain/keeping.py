@@ -11,7 +11,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from torpor.domain.keepalive import Bounds, Keep, Learned, cold_start, keep, learn, learn_cold_start
+from torpor.api.endpoint.scaling import KeepAlive, Profile
+from torpor.domain.keepalive import (
+    WEIGHTS,
+    Bounds,
+    Keep,
+    Learned,
+    cold_start,
+    keep,
+    learn,
+    learn_cold_start,
+)
 from torpor.domain.observation import Demand, PodSeen
 from torpor.domain.prewake import Price
 from torpor.domain.returning import gaps_since
@@ -47,6 +57,20 @@ class Kept(NamedTuple):
     ms: int
     why: str
     ahead_ms: tuple[int, int] | None = None
+
+
+def adaptive_policy(keep_alive: KeepAlive) -> Adaptive | None:
+    """Return the adaptive policy as the spec wants it; None if it wants a fixed time."""
+    if keep_alive.fixed_seconds is not None:
+        return None
+    least = keep_alive.min.total_seconds() if keep_alive.min else None
+    most = keep_alive.max.total_seconds() if keep_alive.max else None
+    usual = Bounds()
+    bounds = Bounds(
+        min(usual.least_s, most or usual.least_s) if least is None else least,
+        max(usual.most_s, least or usual.most_s) if most is None else most,
+    )
+    return Adaptive(WEIGHTS[(keep_alive.profile or Profile.BALANCED).value], bounds)
 
 
 def remembered(

@@ -6,8 +6,8 @@ import argparse
 import sys
 
 from torpor import clock
+from torpor.cluster.endpoints import Json, Unreadable, from_cluster, from_file
 from torpor.domain.monthly import Month, month_named, month_of
-from torpor.report.reading import Json, Unreadable, from_cluster, from_file
 from torpor.report.statement import Statement, state
 
 

@@ -7,10 +7,14 @@ import math
 import sys
 from pathlib import Path
 
+from torpor.cluster.endpoints import Unreadable, from_cluster, from_file
 from torpor.domain.gaps import LONGEST_S
 from torpor.domain.keepalive import Bounds
 from torpor.simulate.formats import FORMATS, read_trace
 from torpor.simulate.hindsight import Point, at_share, fixed_points
+from torpor.simulate.own import as_json as own_as_json
+from torpor.simulate.own import as_table as own_as_table
+from torpor.simulate.own import study_own
 from torpor.simulate.plot import CannotPlot, canvas, draw
 from torpor.simulate.policies import Policy, policy_named
 from torpor.simulate.reading import BadTrace, text_of
@@ -30,6 +34,8 @@ def main(argv: list[str]) -> int:
     """Print a study; 1 if the trace cannot be read or the picture cannot be made, 2 for a wrong call."""
     reading = parser()
     asked = reading.parse_args(argv)
+    if asked.endpoint is not None:
+        return _own(asked)
     if asked.least > asked.most:
         reading.error(f"--min {asked.least:g} is more than --max {asked.most:g}")
     bounds = Bounds(asked.least, asked.most)
@@ -53,6 +59,25 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"torpor simulate: {error}\n")
         return 1
     sys.stdout.write(as_json(study) if asked.json else as_table(study))
+    return 0
+
+
+def _own(asked: argparse.Namespace) -> int:
+    """Print what other policies would have cost an endpoint."""
+    name = asked.endpoint.rpartition("/")[2]
+    try:
+        if asked.file is not None:
+            found = from_file(asked.file, asked.namespace)
+        else:
+            found = from_cluster(asked.namespace, asked.kubeconfig, asked.context)
+        mine = [obj for obj in found if obj["metadata"]["name"] == name]
+        if not mine:
+            raise Unreadable(f"there is no InferenceEndpoint {name} in namespace {asked.namespace}")
+        own = study_own(mine[0])
+    except Unreadable as error:
+        sys.stderr.write(f"torpor simulate: {error}\n")
+        return 1
+    sys.stdout.write(own_as_json(own) if asked.json else own_as_table(own))
     return 0
 
 
@@ -85,7 +110,18 @@ def parser() -> argparse.ArgumentParser:
         "torpor simulate",
         description="Replay a trace of requests through torpor's own keep-alive decisions.",
     )
-    made.add_argument("--trace", required=True, metavar="FILE", help="CSV, may be gzip")
+    what = made.add_mutually_exclusive_group(required=True)
+    what.add_argument("--trace", metavar="FILE", help="CSV, may be gzip")
+    what.add_argument(
+        "--from", dest="endpoint", metavar="ie/NAME",
+        help="an endpoint: what would other policies have cost for the gaps that it remembers?",
+    )  # fmt: skip
+    made.add_argument("--namespace", "-n", default="default", metavar="NS", help="of --from")
+    made.add_argument(
+        "--file", metavar="FILE", help="of --from: output of kubectl get ie -o json; - for stdin"
+    )
+    made.add_argument("--kubeconfig", metavar="FILE", help="of --from; default: as kubectl's")
+    made.add_argument("--context", metavar="NAME", help="of --from; default: the current one")
     made.add_argument(
         "--format", choices=("auto", *FORMATS), default="auto", help="default: auto, by the header"
     )

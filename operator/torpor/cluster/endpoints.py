@@ -12,7 +12,7 @@ KIND = "InferenceEndpoint"
 
 
 class Unreadable(Exception):
-    """There is nothing to report on; `str()` says why, and what would help."""
+    """There is no endpoint to look at; `str()` says why, and what would help."""
 
 
 def from_file(name: str, namespace: str | None) -> list[Json]:
