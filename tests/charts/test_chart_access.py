@@ -63,10 +63,13 @@ def test_the_gateway_may_watch_what_it_routes_by(installed: Rendered) -> None:
         assert {(group, resource, verb) for verb in ("get", "list", "watch")} <= allowed
 
 
-def test_the_controller_may_hurry_single_pods_and_change_none(installed: Rendered) -> None:
-    """An engine that is told to end while it loads is deep asleep to SIGTERM and would hold its GPU for 90 s."""
+def test_the_controller_may_hurry_and_mark_single_pods_and_make_none(installed: Rendered) -> None:
+    """An engine that is told to end while it loads is deep asleep to SIGTERM and would hold its GPU for 90 s.
+
+    Which replica goes first when fewer are needed is said by annotations of the pod.
+    """
     allowed = grants(installed.one("ClusterRole", "torpor-controller")["rules"])
-    assert {g[2] for g in allowed if g[1] == "pods"} == {"get", "list", "watch", "delete"}
+    assert {g[2] for g in allowed if g[1] == "pods"} == {"get", "list", "watch", "patch", "delete"}
 
 
 @pytest.mark.parametrize("resource", ["deployments", "inferenceendpoints", "gpuclasses", "nodes"])

@@ -111,6 +111,18 @@ async def test_labels_come_and_go(kube: KubeApi, objects: Objects) -> None:
     assert kube.objects[node]["metadata"]["labels"] == left
 
 
+async def test_marks_of_pods_come_and_go(kube: KubeApi, objects: Objects) -> None:
+    path = "/api/v1/namespaces/ml/pods/tiny-1"
+    metadata = {"name": "tiny-1", "namespace": "ml", "uid": "u", "annotations": {"a": "b"}}
+    kube.put(path, {"kind": "Pod", "metadata": metadata})
+    await objects.mark_pod("ml", "tiny-1", "u", {"torpor.dev/spare": "7"})
+    assert kube.objects[path]["metadata"]["annotations"] == {"a": "b", "torpor.dev/spare": "7"}
+    await objects.mark_pod("ml", "tiny-1", "u", {"torpor.dev/spare": None})
+    assert kube.objects[path]["metadata"]["annotations"] == {"a": "b"}
+    assert kube.asked[-1].body["metadata"]["uid"] == "u"  # the server refuses it of another pod
+    await objects.mark_pod("ml", "gone", "u", {"torpor.dev/spare": "7"})
+
+
 async def test_delete_takes_only_the_object_it_means(kube: KubeApi, objects: Objects) -> None:
     old = kube.put(DEPLOYMENT, deployment())
     kube.delete(DEPLOYMENT)

@@ -53,6 +53,7 @@ def test_a_report_is_read_to_its_last_field() -> None:
     assert (report.waiting, report.in_flight, report.tokens) == (3, 2, Tokens(70, 30))
     assert report.wakes == (WakeReport(1, 2, 3, None, None),)
     assert report.busy == {"uid-1": ((10, 20), (30, None))}
+    assert report.on_pods == {"uid-1": 2}
     (pod,) = report.pods
     assert (pod.uid, pod.name, pod.gpus, pod.gpu_class) == ("uid-1", "tiny-1", 2, "l40s")
     assert (pod.scheduled_ms, pod.first_ready_ms, pod.deleted_ms) == (5, 9, None)

@@ -60,6 +60,13 @@ def test_a_request_to_a_serving_pod_is_granted_at_once() -> None:
     assert (room.waiting, room.in_flight) == (0, 1)
 
 
+def test_a_spare_pod_gets_a_request_only_when_the_others_have_no_room() -> None:
+    few = replace(YES, in_flight_per_pod=2)
+    room = awake(few, pod("spare", spare=True), pod("other"))
+    granted = [effect for n in range(4) for effect in room.on_request(n, 10, 0.0)]
+    assert granted == [Grant(0, "other"), Grant(1, "other"), Grant(2, "spare"), Grant(3, "spare")]
+
+
 def test_the_first_waiter_settles_and_the_write_is_sized_for_all_who_came_meanwhile() -> None:
     room = asleep()
     assert room.on_request(1, 10, 0.0) == [Park(1), Settle(SETTLE_SECONDS)]

@@ -118,6 +118,17 @@ class Objects:
         except (Missing, Conflict):
             return
 
+    async def mark_pod(
+        self, namespace: str, name: str, uid: str, annotations: dict[str, str | None]
+    ) -> None:
+        """Set (or with None remove) annotations of a pod; nothing happens if it is gone, or another one by now."""
+        body = {"metadata": {"uid": uid, "annotations": annotations}}
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}"
+        try:
+            await self._send("PATCH", path, [("fieldManager", names.FIELD_MANAGER)], body, MERGE)
+        except (Missing, Conflict):
+            return
+
     async def read_log(self, namespace: str, pod: str, limit: int, previous: bool) -> str:
         """Return the last *limit* bytes of the engine's log, of its previous run if it has been started again."""
         query = [

@@ -169,6 +169,9 @@ def report_of(gateway: str, report: Json, endpoint: str, uid: str = "") -> Gatew
         tokens=Tokens(int(tokens.get("prompt", 0)), int(tokens.get("completion", 0))),
         wakes=tuple(_wakes(said.get("wakes") or ())),
         pods=tuple(_pods(said.get("podsSeen") or {})),
+        on_pods={
+            uid: int(pod.get("inFlight") or 0) for uid, pod in (said.get("pods") or {}).items()
+        },
         busy={
             uid: tuple((int(start), end) for start, end in pod.get("busy") or ())
             for uid, pod in (said.get("pods") or {}).items()

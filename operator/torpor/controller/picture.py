@@ -13,7 +13,7 @@ from torpor.domain.observation import Demand, Fault, PodSeen, Workload
 from torpor.domain.placement import GPUClassView, NodeView, Placement
 from torpor.domain.prewarmjobs import Progress, WeightsPlan
 from torpor.domain.pulling import NO_PULLS, Pulls
-from torpor.domain.scalingview import ScalingView
+from torpor.domain.scalingview import Needed, ScalingView
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Picture:
     loading: Mapping[str, Progress] = field(default_factory=dict[str, Progress])
     """How far engines' pods are that fetch for themselves, by node."""
 
+    needed: Needed = field(default_factory=Needed)
+    """When each number of replicas was last needed."""
     standing: Standing | None = None
     """How the month's budget stands; None without one."""
 
@@ -79,5 +81,6 @@ class Picture:
             self.demand,
             self.fault,
             self.last_activity_ms,
+            self.needed,
             over_budget=self.standing.sentence if self.standing and refused else "",
         )

@@ -60,6 +60,7 @@ def pod_seen(pod: Json, before: PodTimes | None = None, gone_ms: int | None = No
         unschedulable=_unschedulable(scheduled),
         weights_done_ms=_init_done_ms(status),
         engine_started_ms=_started_ms(status),
+        spare_ms=_spare_ms(metadata),
     )
 
 
@@ -73,6 +74,11 @@ def merged(before: PodTimes | None, now: PodTimes) -> PodTimes:
         deleted_ms=earliest(before.deleted_ms, now.deleted_ms),
         finished_ms=now.finished_ms if before.finished_ms is None else before.finished_ms,
     )
+
+
+def _spare_ms(metadata: Json) -> int | None:
+    text = (metadata.get("annotations") or {}).get(names.SPARE_ANNOTATION, "")
+    return int(text) if text.isdecimal() else None
 
 
 def _gpus(labels: Json) -> int:

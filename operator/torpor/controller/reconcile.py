@@ -26,6 +26,7 @@ from torpor.controller.engines import Engines
 from torpor.controller.habits import floor_now, memory_now, scaling_spec
 from torpor.controller.labelling import label_nodes
 from torpor.controller.lastwords import explained
+from torpor.controller.marking import mark_pods
 from torpor.controller.picture import Picture
 from torpor.controller.progress import ProgressPoller
 from torpor.controller.seen import Key, Seen
@@ -38,7 +39,8 @@ from torpor.domain.placement import place
 from torpor.domain.prewarmjobs import JobKind, NodeNeeds
 from torpor.domain.remembering import epoch_ms, failure_of, weights_fault_of, weights_of
 from torpor.domain.scaling import decide
-from torpor.domain.scalingview import Decision
+from torpor.domain.scalingview import Decision, Needed
+from torpor.domain.shrinking import need_of
 from torpor.errors import Stalled
 from torpor.manifests.prewarmjobs import Room
 from torpor.manifests.setting import Installation
@@ -68,11 +70,12 @@ class Tools:
 
 
 class Reconciler:
-    """Runs passes; keeps nothing between them but the tools."""
+    """Runs passes; keeps nothing between them but the tools, and when replicas beyond the first were last needed."""
 
     def __init__(self, tools: Tools) -> None:
         """Work with *tools*."""
         self._t = tools
+        self._needed: dict[Key, Needed] = {}
 
     async def run(self, key: Key) -> int | None:
         """Run one pass and return when to look again without any event (epoch ms), None if only events matter."""
@@ -89,7 +92,7 @@ class Reconciler:
         picture = await self._look(key, endpoint, now_ms)
         picture = await self._settle(key, endpoint, picture)
         standing = standing_of(endpoint, picture, clock.now())
-        picture = replace(picture, standing=standing)
+        picture = self._with_need(key, endpoint, replace(picture, standing=standing))
         decision = decide(scaling_spec(endpoint, picture), picture.view(), now_ms)
         if decision.reason in SAID_FIRST and decision.replicas not in (
             None,
@@ -100,6 +103,7 @@ class Reconciler:
             await self._scale(key, endpoint, picture, decision)
             return clock.now_ms() + 100
         decision, picture = await self._scale(key, endpoint, picture, decision)
+        await mark_pods(self._t.objects, key, scaling_spec(endpoint, picture), picture)
         await label_nodes(self._t.seen, self._t.objects, picture.plan)
         for pod in with_nothing_to_finish(picture.pods, picture.demand):
             await self._t.objects.hurry_pod(key[0], pod.name, pod.uid, SHORTEST_GRACE_SECONDS)
@@ -164,6 +168,21 @@ class Reconciler:
             last_activity_ms=epoch_ms(endpoint.status.keep_alive.last_activity),
         )
 
+    def _with_need(self, key: Key, endpoint: InferenceEndpoint, picture: Picture) -> Picture:
+        """Note how many replicas are needed now; a controller that has just started begins to count."""
+        spec, view, replicas = (
+            scaling_spec(endpoint, picture),
+            picture.view(),
+            picture.workload.replicas,
+        )
+        known = self._needed.get(key, Needed())
+        needed = known.seen(need_of(spec, view), replicas, clock.now_ms())
+        if replicas > 1:
+            self._needed[key] = needed
+        else:
+            self._needed.pop(key, None)
+        return replace(picture, needed=needed)
+
     def _workload(self, key: Key) -> Workload:
         return observe.workload_of(self._t.seen.deployments.get(key))
 
@@ -204,7 +223,8 @@ class Reconciler:
         """Carry the decision out; before anything is put to sleep for idleness, ask everybody once more."""
         if decision.replicas in (None, picture.workload.replicas):
             return decision, picture
-        if decision.reason is Reason.IDLE:
+        fewer = decision.replicas is not None and decision.replicas < picture.workload.replicas
+        if fewer and decision.reason in (Reason.IDLE, Reason.SERVING):
             decision, picture = await self._asked_again(key, endpoint, picture)
         to = decision.replicas
         if to is None or to == picture.workload.replicas:
@@ -226,6 +246,7 @@ class Reconciler:
         demand, now_ms = self._t.demand.demand(key), clock.now_ms()
         memory = memory_now(endpoint, demand, picture.pods)
         picture = replace(picture, demand=demand, memory=memory)
+        picture = self._with_need(key, endpoint, picture)
         decision = decide(scaling_spec(endpoint, picture), picture.view(), now_ms)
         if busy and decision.reason is Reason.IDLE:
             message = f"the engine still runs {busy} requests that no gateway knows of"

@@ -267,12 +267,14 @@ class Room:
         return [Refuse(request.ticket, refusal) for request in self._line.take_all()]
 
     def _roomiest(self) -> Pod | None:
-        """Return the usable pod with the fewest requests in flight, if it has room for one more."""
+        """Return the usable pod with the fewest requests in flight that has room for one more; a spare one last."""
         best: Pod | None = None
         for pod in self.pods.values():
-            if pod.usable and (best is None or pod.in_flight < best.in_flight):
+            if not pod.usable or pod.in_flight >= self.terms.in_flight_per_pod:
+                continue
+            if best is None or pod.rank < best.rank:
                 best = pod
-        return best if best is not None and best.in_flight < self.terms.in_flight_per_pod else None
+        return best
 
     def _wakeable(self) -> bool:
         """Return whether somebody waits for an endpoint at zero that may be woken, and nobody is at it yet."""

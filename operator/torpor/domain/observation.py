@@ -55,6 +55,8 @@ class PodSeen:
     weights_done_ms: int | None = None
     image_pulled_ms: int | None = None
     engine_started_ms: int | None = None
+    spare_ms: int | None = None
+    """Since when it is marked as one that goes as soon as its requests have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class GatewayReport:
     last_byte_ms: int | None = None
     tokens: Tokens = Tokens()
     wakes: tuple[WakeReport, ...] = ()
+    on_pods: dict[str, int] = field(default_factory=dict[str, int])
+    """Pod uid → requests in flight there."""
     pods: tuple[PodSeen, ...] = ()
     """Engine pods as this gateway watched them, those gone within ten minutes included."""
     busy: dict[str, tuple[tuple[int, int | None], ...]] = field(
@@ -133,6 +137,10 @@ class Demand:
     def as_of_ms(self) -> int | None:
         """The instant up to which all answers are complete: the oldest report's."""
         return min((r.as_of_ms for r in self.reports), default=None)
+
+    def in_flight_on(self, uid: str) -> int:
+        """Requests in flight on one pod, all gateways together."""
+        return sum(report.on_pods.get(uid, 0) for report in self.reports)
 
     def busy(self, uid: str) -> list[tuple[int, int | None]]:
         """Return the busy intervals of pod *uid* from every gateway, unmerged.

@@ -13,15 +13,17 @@
                         not with a budget that is spent
    10 starting          a replica is not Ready yet: hold, unless another is and nobody asks (one that can never start
                         must not keep the others awake)
-   11 busy              requests wait or run: hold
-   12 unknown_demand    nobody is known to ask, but a gateway does not answer: unknown never sleeps
-   13 within_keep_alive idle, but not for as long as it is kept: hold, look again at the deadline
-   14 idle              down to minReplicas, or what a schedule keeps
+   11 fewer_needed      a replica was not needed for as long as an idle one is kept: one less, once the pod that goes
+                        has no request left (`domain.shrinking`)
+   12 busy              requests wait or run: hold
+   13 unknown_demand    nobody is known to ask, but a gateway does not answer: unknown never sleeps
+   14 within_keep_alive idle, but not for as long as it is kept: hold, look again at the deadline
+   15 idle              down to minReplicas, or what a schedule keeps
 
 With a budget that is spent (refuseWake) neither minReplicas nor a schedule keeps anything, and nothing idle is kept for
 more than 5 s: what runs answers to its end, and then nothing is kept.
 
-What is started ahead of demand (7) and not asked for is kept until its own time is over (13), not for as long as after
+What is started ahead of demand (7) and not asked for is kept until its own time is over (14), not for as long as after
 an answer. How long replicas are kept, and when one is started ahead, is said by `torpor.domain.keeping`.
 
 A decision never does I/O, reads a clock or raises: values in, a value with its reason out. 0 → N on demand is not
@@ -43,6 +45,7 @@ from torpor.domain.scalingview import (
     idle_since,
     serving,
 )
+from torpor.domain.shrinking import may_go, need_of, spare_pod, spared_at
 
 _SERVING = "answers requests"
 
@@ -54,11 +57,12 @@ def decide(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision:
     """Return what the number of replicas should be at *now_ms*."""
     if view.over_budget:
         spec = replace(spec, min_replicas=0, keep_alive_ms=min(spec.keep_alive_ms, LULL_MS))
-    for rule in RULES:
-        decision = rule(spec, view, now_ms)
-        if decision is not None:
-            return decision
-    raise AssertionError("the last rule always speaks")
+    decision = next(found for rule in RULES if (found := rule(spec, view, now_ms)) is not None)
+    fewer_at = spared_at(spec, view)
+    if fewer_at is None or fewer_at <= now_ms:
+        return decision
+    again = decision.look_again_ms
+    return replace(decision, look_again_ms=fewer_at if again is None else min(again, fewer_at))
 
 
 def _waking_orserving(view: ScalingView) -> Reason:
@@ -178,6 +182,21 @@ def _still_starting(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision 
     return Decision(_waking_orserving(view), _how_many(view))
 
 
+def _fewer_needed(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
+    since, replicas = idle_since(view), view.workload.replicas
+    if not _asked(view) and since is not None and now_ms >= since + spec.keep_alive_ms:
+        return None  # all of them go
+    spare = spare_pod(spec, view, now_ms)
+    if spare is None:
+        return None
+    said = f"{max(1, need_of(spec, view))} of {replicas} replicas are needed"
+    if may_go(view, spare, now_ms):
+        return Decision(Reason.SERVING, said, replicas - 1)
+    running = view.demand.in_flight_on(spare.uid)
+    waits = f"{said}; {spare.name} goes when its {running} requests have ended"
+    return Decision(Reason.SERVING, waits, look_again_ms=now_ms + 1000)
+
+
 def _busy(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
     return Decision(Reason.SERVING, _SERVING) if _asked(view) else None
 
@@ -252,6 +271,7 @@ RULES: tuple[Rule, ...] = (
     _asleep,
     _more_needed,
     _still_starting,
+    _fewer_needed,
     _busy,
     _unknown_demand,
     _within_keep_alive,

@@ -30,6 +30,22 @@ class ScalingSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Needed:
+    """When so many replicas were last needed: the first entry is of one, the next of two (epoch ms)."""
+
+    at_ms: tuple[int, ...] = ()
+
+    def seen(self, need: int, replicas: int, now_ms: int) -> Needed:
+        """Return the same with what is needed now; of replicas never looked at before the time begins now."""
+        known = (*self.at_ms, *[now_ms] * (replicas - len(self.at_ms)))[: max(replicas, 0)]
+        return Needed(tuple(now_ms if level < need else at for level, at in enumerate(known)))
+
+    def last(self, replicas: int) -> int | None:
+        """Return when so many were last needed; None if that was never looked at."""
+        return self.at_ms[replicas - 1] if 0 < replicas <= len(self.at_ms) else None
+
+
+@dataclass(frozen=True, slots=True)
 class ScalingView:
     """What is seen of an endpoint when its replicas are decided."""
 
@@ -40,6 +56,8 @@ class ScalingView:
     """A reason why no replica can work now; None if nothing is known to be wrong."""
     last_activity_ms: int | None = None
     """Last byte of the last response as remembered across restarts of gateways."""
+    needed: Needed = Needed()
+    """When each number of replicas was last needed."""
     over_budget: str = ""
     """Why nothing may be woken before the next month, in a sentence; empty while it may."""
 

@@ -67,6 +67,8 @@ class PodFacts:
     """The kubelet's own verdict, which comes later than a probe but counts when it is there."""
     leaving: bool = False
     """It is being deleted or has ended: in-flight requests finish, new ones go elsewhere."""
+    spare: bool = False
+    """It goes when its requests have ended: new ones go elsewhere while there is room."""
     incarnation: int = 0
     """Restarts of the engine container: another number is another process."""
 
@@ -90,6 +92,11 @@ class Pod:
     def candidate(self) -> bool:
         """Return whether requests may ever be sent there."""
         return self.facts.address is not None and not self.facts.leaving
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Return the order in which pods get requests, the smallest first."""
+        return self.facts.spare, self.in_flight
 
     @property
     def usable(self) -> bool:

@@ -19,6 +19,7 @@ from torpor.manifests.names import (
     ENGINE_PORT_NAME,
     GPU_CLASS_LABEL,
     GPU_COUNT_LABEL,
+    SPARE_ANNOTATION,
 )
 
 Json = dict[str, Any]
@@ -49,6 +50,7 @@ def read_facts(pod: Json) -> PodFacts:
         address=_join(ip, _read_port(pod)) if ip else None,
         ready=_condition(status, "Ready").get("status") == "True",
         leaving="deletionTimestamp" in pod["metadata"] or phase in ("Succeeded", "Failed"),
+        spare=SPARE_ANNOTATION in (pod["metadata"].get("annotations") or {}),
         incarnation=int(engine.get("restartCount") or 0),
     )
 

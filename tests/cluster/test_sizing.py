@@ -1,0 +1,102 @@
+"""From one replica to several and back under load: at once on the way up, and nobody is cut off on the way down."""
+
+import asyncio
+import time
+from itertools import pairwise
+
+import httpx
+import pytest
+
+from tests.cluster.apiserver import DEPLOYMENTS, Seen
+from tests.cluster.space import HELLO, Space
+
+pytestmark = pytest.mark.cluster
+
+PER_REPLICA = 32
+MANY = 200
+NEED = 7
+SCALING = {
+    "maxReplicas": 8,
+    "inFlightPerReplica": PER_REPLICA,
+    "keepAlive": {"policy": "fixed", "after": "5s"},
+}
+ANSWERS = {"STANDIN_TOKENS_PER_SECOND": "10", "STANDIN_REPLY_TOKENS": "40"}
+"""Each answer takes four seconds: two hundred at a time are fifty a second."""
+UP_SECONDS = 2.0
+
+
+class Load:
+    """Clients that ask again as soon as they have their answer; as many as are wanted now."""
+
+    def __init__(self, space: Space, name: str) -> None:
+        self._asked = {"model": f"{space.name}/{name}", "messages": HELLO, "max_tokens": 40}
+        self._url = f"{space.torpor.url}/chat/completions"
+        self._clients: list[asyncio.Task[None]] = []
+        self._wanted = 0
+        self.statuses: list[int] = []
+
+    async def step(self, clients: int) -> None:
+        self._wanted = clients
+        self._clients += [
+            asyncio.create_task(self._ask(number)) for number in range(len(self._clients), clients)
+        ]
+
+    async def end(self) -> None:
+        self._wanted = 0
+        await asyncio.gather(*self._clients)
+
+    async def _ask(self, number: int) -> None:
+        async with httpx.AsyncClient(timeout=120, trust_env=False) as client:
+            while number < self._wanted:
+                answer = await client.post(self._url, json=self._asked)
+                self.statuses.append(answer.status_code)
+
+
+def replicas_over_time(deployments: Seen, name: str) -> list[tuple[float, int]]:
+    """Return when replicas became which number."""
+    found: list[tuple[float, int]] = []
+    for at, _, obj in deployments.of(name):
+        now = int(obj["spec"].get("replicas") or 0)
+        if not found or found[-1][1] != now:
+            found.append((at, now))
+    return found
+
+
+def turns(numbers: list[int]) -> int:
+    """Return how often the direction changes."""
+    up = [b > a for a, b in pairwise(numbers)]
+    return sum(a != b for a, b in pairwise(up))
+
+
+async def _play(space: Space, deployments: Seen) -> tuple[Load, float, float]:
+    load = Load(space, "stairs")
+    await load.step(1)
+    while not load.statuses:
+        await asyncio.sleep(0.1)
+    up_at = time.time()
+    await load.step(MANY)
+    await asyncio.sleep(25)
+    down_at = time.time()
+    load._wanted = 1
+    deadline = time.monotonic() + 120
+    while replicas_over_time(deployments, "stairs")[-1][1] > 1 and time.monotonic() < deadline:
+        await asyncio.sleep(0.5)
+    await asyncio.sleep(5)  # the one that is left is asked all the while
+    await load.end()
+    return load, up_at, down_at
+
+
+def test_replicas_follow_the_load_and_nobody_is_cut_off(space: Space) -> None:
+    space.start("stairs", switches=ANSWERS, spec={"scaling": SCALING})
+    with space.api.watching(space.path(DEPLOYMENTS)) as deployments:
+        load, up_at, down_at = asyncio.run(_play(space, deployments))
+        steps = replicas_over_time(deployments, "stairs")
+    numbers = [number for _, number in steps]
+    followed = next(at for at, number in steps if number >= NEED) - up_at
+    told = ", ".join(f"{at - up_at:+.1f} s: {number}" for at, number in steps)
+    print(f"{len(load.statuses)} answers; replicas {told}; down from {down_at - up_at:+.1f} s")
+    assert set(load.statuses) == {200}
+    assert max(numbers) == NEED
+    assert followed <= UP_SECONDS
+    assert numbers[-1] == 1
+    assert turns([1, *numbers[numbers.index(1) :]]) <= 2
