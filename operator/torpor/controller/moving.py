@@ -74,12 +74,13 @@ def noted(
 ) -> tuple[Egress, Egress]:
     """Return the egress of a pass: with what it sees, to be read at any instant, and with all of it booked."""
     seen = downloads(endpoint, picture)
+    there = [job.uid for job in picture.plan.arrived] + [pod.uid for pod in picture.pods]
 
     def price(region: str) -> int | None:
         return egress_out_of(region, picture.classes, currency)
 
     open_ = egress.noted(held, seen, price, currency, picture.now_ms)
-    return open_, egress.booked(open_, (one.uid for one in seen), picture.now_ms)
+    return open_, egress.booked(open_, there, picture.now_ms)
 
 
 def _known(regions: Iterable[str | None]) -> frozenset[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from torpor.api.status import CountedJob, EgressExpected, EgressRow, EgressStatus
+from torpor.api.status import CountedDownload, EgressExpected, EgressRow, EgressStatus
 from torpor.domain import money
 from torpor.domain.costing import moved_cost
 from torpor.domain.egress import NO_EGRESS, Egress, Expected, Route
@@ -29,7 +29,7 @@ def egress_words(egress: Egress, ahead: Expected | None = None) -> EgressStatus 
         bytes=sum(route.bytes for route in egress.routes),
         predicted=None if ahead is None else _ahead(ahead),
         routes=tuple(_row(route) for route in egress.routes),
-        counted=tuple(CountedJob(uid=uid, at_ms=at) for uid, at in egress.counted),
+        counted=tuple(CountedDownload(uid=uid, at_ms=at) for uid, at in egress.counted),
     )
 
 
