@@ -79,12 +79,8 @@ def noted(
     def price(region: str) -> int | None:
         return egress_out_of(region, picture.classes, currency)
 
-    open_ = egress.noted(held, seen, price, currency, picture.now_ms)
-    return open_, egress.booked(open_, there, picture.now_ms)
-
-
-def _known(regions: Iterable[str | None]) -> frozenset[str]:
-    return frozenset(region for region in regions if region)
+    unbooked = egress.noted(held, seen, price, currency, picture.now_ms)
+    return unbooked, egress.booked(unbooked, there, picture.now_ms)
 
 
 def ahead(endpoint: InferenceEndpoint, picture: Picture, currency: str) -> Expected | None:
@@ -97,3 +93,7 @@ def ahead(endpoint: InferenceEndpoint, picture: Picture, currency: str) -> Expec
     price = egress_out_of(route[0], picture.classes, currency)
     lacking = len(plan.nodes_wanted) - len(plan.nodes_ready)
     return egress.expected(Route(*route, currency, price), plan.weights.bytes, lacking)
+
+
+def _known(regions: Iterable[str | None]) -> frozenset[str]:
+    return frozenset(region for region in regions if region)
