@@ -98,7 +98,7 @@ class Installed:
         kube = self.kube
         if kube.find("namespace", name) is None:
             return
-        kube.run("delete", ENDPOINTS, "--all", "-n", name, "--timeout=30s")
+        kube.run("delete", ENDPOINTS, "--all", "-n", name, "--timeout=300s", timeout=330.0)
 
         def gone() -> bool | None:
             left = kube.list("deployments,pods", name, "torpor.dev/component=engine")

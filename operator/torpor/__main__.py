@@ -15,6 +15,7 @@ USAGE = """usage: torpor PROGRAM [arguments]
   key          make an API key: key create [NAME]
   report       what endpoints used in a month, as a table, CSV, JSON or FOCUS: report [--month YYYY-MM]
   prices       make GPUClasses from a price list: prices import FILE.csv [--region REGION]
+  simulate     replay a trace of requests through the keep-alive policy: simulate --trace FILE [--policy POLICY]
 """
 
 
@@ -95,6 +96,12 @@ def _prices(argv: list[str]) -> int:
     return run(argv)
 
 
+def _simulate(argv: list[str]) -> int:
+    from torpor.simulate.program import main as run
+
+    return run(argv)
+
+
 _PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "controller": _controller,
     "gateway": _gateway,
@@ -103,6 +110,7 @@ _PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "key": _key,
     "report": _report,
     "prices": _prices,
+    "simulate": _simulate,
 }
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from torpor.api.conditions import Condition, Reason
-from torpor.api.endpoint import InferenceEndpoint, InferenceEndpointSpec, KeepAlivePolicy, parse_s3
+from torpor.api.endpoint import InferenceEndpoint, InferenceEndpointSpec, parse_s3
 from torpor.api.gpuclass import CapacityType, GPUClass, GPUClassSpec
 from torpor.api.jurisdictions import lies_within
 from torpor.api.status import CostStatus, EndpointStatus, GpuMs, LedgerRow
@@ -36,8 +36,7 @@ def test_only_the_source_is_required() -> None:
     spec = _endpoint().spec
     assert spec.scaling.min_replicas == 0
     assert spec.scaling.max_replicas == 1
-    assert spec.scaling.keep_alive.policy is KeepAlivePolicy.FIXED
-    assert spec.scaling.keep_alive.after == timedelta(minutes=2)
+    assert spec.scaling.keep_alive.fixed_seconds is None
     assert spec.placement.gpus == "auto"
     assert spec.prewarm.nodes == "all"
     assert spec.queue.max_bytes == 256 * 2**20
@@ -45,6 +44,24 @@ def test_only_the_source_is_required() -> None:
     assert spec.model.s3.region == "us-east-1"
     with pytest.raises(ValidationError, match="source"):
         InferenceEndpointSpec.model_validate({"model": {}})
+
+
+@pytest.mark.parametrize(
+    ("keep_alive", "fixed"),
+    [
+        ({}, None),
+        ({"policy": "adaptive"}, None),
+        ({"profile": "economy"}, None),
+        ({"after": "90s"}, 90),
+        ({"policy": "fixed"}, 120),
+        ({"policy": "fixed", "after": "1h"}, 3600),
+    ],
+)
+def test_who_names_a_time_gets_it_and_everybody_else_the_policy_that_learns(
+    keep_alive: dict[str, Any], fixed: int | None
+) -> None:
+    spec = _endpoint({"scaling": {"keepAlive": keep_alive}}).spec
+    assert spec.scaling.keep_alive.fixed_seconds == fixed
 
 
 def test_the_name_and_its_aliases_are_served_name_first() -> None:

@@ -197,7 +197,7 @@ def test_explain_reads_well(words: Words) -> None:
     text = words.kubectl("explain", "ie.spec.scaling.keepAlive")
     assert "How long an idle replica is kept before it is put to sleep." in text
     assert "Idle time after which replicas are put to sleep, 1s to 168h." in text
-    assert "Shortest time the adaptive policy may choose. Not supported yet." in text
+    assert "Shortest time the adaptive policy may choose, 1s to 168h." in text
 
 
 def test_the_tables_have_the_columns_users_know(words: Words) -> None:

@@ -243,6 +243,15 @@ BAD: dict[str, tuple[Changes, str]] = {
         {"scaling.keepAlive": {"policy": "adaptive", "after": "2m"}},
         "after may only be set with policy fixed",
     ),
+    "profile with a fixed time": (
+        {"scaling.keepAlive": {"profile": "economy", "after": "2m"}},
+        "profile may only be set with policy adaptive",
+    ),
+    "bounds of a fixed time": (
+        {"scaling.keepAlive": {"policy": "fixed", "min": "1m"}},
+        "min may only be set with policy adaptive",
+    ),
+    "unknown profile": ({"scaling.keepAlive.profile": "lazy"}, 'Unsupported value: "lazy"'),
     "shortest above longest": (
         {"scaling.keepAlive": {"min": "2m", "max": "1m"}},
         "min must not be greater than max",
@@ -254,6 +263,10 @@ BAD: dict[str, tuple[Changes, str]] = {
     "schedule without end": (
         {"scaling.schedules": [_CRON | {"duration": "0s"}]},
         "0s is not between 1m and 168h",
+    ),
+    "schedule that keeps more than there may be": (
+        {"scaling": {"maxReplicas": 2, "schedules": [_CRON | {"minReplicas": 3}]}},
+        "no schedule may keep more replicas than maxReplicas",
     ),
     "unknown roll-out": ({"scaling.rollout": "now"}, 'Unsupported value: "now"'),
     "word for nodes": ({"prewarm.nodes": "some"}, "must be all, none or a number of nodes"),
@@ -320,11 +333,6 @@ NOT_YET: dict[str, Changes] = {
     "spec.engine.kind: tensorrt-llm": {"engine.kind": "tensorrt-llm"},
     "spec.engine.kind: dynamo": {"engine.kind": "dynamo"},
     "spec.placement.capacityTimeout": {"placement.capacityTimeout": "3m"},
-    "spec.scaling.schedules": {"scaling.schedules": [_CRON]},
-    "spec.scaling.keepAlive.policy: adaptive": {"scaling.keepAlive.policy": "adaptive"},
-    "spec.scaling.keepAlive.profile": {"scaling.keepAlive.profile": "balanced"},
-    "spec.scaling.keepAlive.min": {"scaling.keepAlive.min": "15s"},
-    "spec.scaling.keepAlive.max": {"scaling.keepAlive.max": "1h"},
     "spec.access.direct": {"access.direct": False},
 }
 """What `… is not supported yet` must be said about."""

@@ -16,7 +16,7 @@ from torpor.domain.observation import Demand, GatewayReport, PodSeen, Workload
 from torpor.domain.placement import GPUClassView, Placement
 from torpor.domain.prewarmjobs import Weights, WeightsPlan
 from torpor.domain.remembering import moment
-from torpor.domain.scaling import Decision
+from torpor.domain.scalingview import Decision
 from torpor.manifests.setting import Installation
 
 NOW = datetime(2026, 11, 23, 21, 0, tzinfo=UTC)

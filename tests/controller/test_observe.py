@@ -11,7 +11,6 @@ from torpor.controller import observe
 from torpor.domain.observation import Workload
 from torpor.domain.placement import GPUClassView
 from torpor.domain.remembering import epoch_ms
-from torpor.domain.scaling import ScalingSpec
 from torpor.manifests import names
 
 Json = dict[str, Any]
@@ -21,18 +20,6 @@ def endpoint(**spec: Any) -> InferenceEndpoint:
     return InferenceEndpoint.model_validate(
         {"metadata": {"name": "tiny"}, "spec": {"model": {"source": "s3://models/tiny/"}} | spec}
     )
-
-
-def test_what_scaling_reads_of_a_spec() -> None:
-    assert observe.scaling_spec(endpoint()) == ScalingSpec()
-    scaling = {
-        "minReplicas": 1,
-        "maxReplicas": 4,
-        "inFlightPerReplica": 8,
-        "suspend": True,
-        "keepAlive": {"policy": "fixed", "after": "90s"},
-    }
-    assert observe.scaling_spec(endpoint(scaling=scaling)) == ScalingSpec(1, 4, 8, 90_000, True)
 
 
 def test_what_placement_reads_of_a_spec() -> None:

@@ -118,7 +118,7 @@ async def test_a_gateway_that_falls_silent_at_the_last_moment_keeps_it_awake(sta
 async def test_within_its_keep_alive_it_stays_and_is_looked_at_on_the_deadline(
     stage: Stage,
 ) -> None:
-    await stage.make_ready()
+    await stage.make_ready(scaling={"keepAlive": {"after": "2m"}})
     stage.run_pod(ready_seconds_ago=600)
     last = clock.now_ms() - 30_000
     stage.report = {"lastByteAtMs": last}

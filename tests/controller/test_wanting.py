@@ -11,7 +11,7 @@ from torpor.controller.wanting import children_wanted, held_back
 from torpor.domain.observation import Demand, GatewayReport, PodSeen, Workload
 from torpor.domain.placement import Placement
 from torpor.domain.prewarmjobs import JobKind, JobWanted, Weights, WeightsPlan
-from torpor.domain.scaling import LULL_MS
+from torpor.domain.scalingview import LULL_MS
 from torpor.errors import Stalled
 from torpor.manifests import names
 

@@ -35,7 +35,11 @@ KUBECTL = {
 KUBECTL |= {"label", "logs", "patch", "port-forward", "rollout", "run", "scale", "top", "wait"}
 HELM = {"install", "upgrade", "uninstall", "template", "lint", "list", "show"}
 DOCKER = {"build", "push"}
-READERS = {"report": "torpor.report.program", "prices": "torpor.prices.program"}
+READERS = {
+    "report": "torpor.report.program",
+    "prices": "torpor.prices.program",
+    "simulate": "torpor.simulate.program",
+}
 """Programs of torpor's that read their own command line: what documents say is read by them."""
 FLAGS_WITH_VALUE = {
     "-n",

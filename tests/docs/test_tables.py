@@ -20,7 +20,7 @@ from torpor.domain.ledger import Meter, Phases, Row
 from torpor.domain.observation import Demand
 from torpor.domain.placement import GPUClassView, Placement
 from torpor.domain.prewarmjobs import Weights, WeightsPlan
-from torpor.domain.scaling import Decision
+from torpor.domain.scalingview import Decision
 from torpor.domain.status import Outcome, conditions
 from torpor.domain.windows import Windows
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torpor.api.conditions import Reason
 from torpor.domain.observation import Demand, Fault, GatewayReport, PodSeen, Workload
-from torpor.domain.scaling import ScalingSpec, ScalingView
+from torpor.domain.scalingview import ScalingSpec, ScalingView
 
 NOW = 1_800_000_000_000
 AFTER = 120_000

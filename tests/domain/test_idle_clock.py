@@ -18,7 +18,8 @@ from tests.domain.scaling_views import (
 )
 from torpor.api.conditions import Reason
 from torpor.domain.failing import CAPACITY_TIMEOUT_MS, assess
-from torpor.domain.scaling import LULL_MS, decide, idle_since
+from torpor.domain.scaling import decide
+from torpor.domain.scalingview import LULL_MS, idle_since
 
 
 @pytest.mark.parametrize(

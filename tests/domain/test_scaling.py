@@ -19,7 +19,8 @@ from tests.domain.scaling_views import (
 )
 from torpor.api.conditions import Reason
 from torpor.domain.observation import Demand, Fault, GatewayReport, Workload
-from torpor.domain.scaling import ScalingSpec, ScalingView, decide
+from torpor.domain.scaling import decide
+from torpor.domain.scalingview import ScalingSpec, ScalingView
 
 CRASHING = replace(STARTING, uid="f", restarts=7, fault=Fault(Reason.ENGINE_CRASHED, "code 1"))
 CHAIN = [

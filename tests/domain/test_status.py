@@ -10,7 +10,7 @@ from torpor.domain.failing import Failure
 from torpor.domain.observation import Fault, PodSeen
 from torpor.domain.placement import GPUClassView, Placement
 from torpor.domain.prewarmjobs import Weights, WeightsPlan
-from torpor.domain.scaling import Decision
+from torpor.domain.scalingview import Decision
 from torpor.domain.status import Outcome, conditions
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)

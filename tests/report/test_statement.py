@@ -120,7 +120,7 @@ def test_an_object_that_cannot_be_read_is_named_and_the_others_are_counted() -> 
     statement = state([bad, good], OCTOBER, MADE + HOUR)
     assert [line.endpoint for line in statement.lines] == ["good"]
     assert statement.faults == (
-        "team-a/bad is left out: cost.asOf: Value error, 'yesterday' is not a time such as 2026-11-23T21:10:30Z",
+        "team-a/bad is left out: cost.asOf: 'yesterday' is not a time such as 2026-11-23T21:10:30Z",
     )
 
 

@@ -13,14 +13,15 @@ from torpor.api.faults import first_fault
 from torpor.api.status import EndpointStatus, KeepAliveStatus
 from torpor.controller.account import draw_account
 from torpor.controller.arrivals import claim_of, weights_status
+from torpor.controller.habits import kept_now
 from torpor.controller.picture import Picture
 from torpor.domain import egress
 from torpor.domain.costing import unpriced
 from torpor.domain.egresswords import said_ahead
 from torpor.domain.figures import display_words, placement_words
 from torpor.domain.observation import combined
-from torpor.domain.remembering import failure_words, moment
-from torpor.domain.scaling import Decision, idle_since
+from torpor.domain.remembering import failure_words, memory_words, moment
+from torpor.domain.scalingview import Decision, idle_since
 from torpor.domain.status import Outcome, conditions, kept
 from torpor.domain.waking import count_wakes
 from torpor.manifests.setting import Installation
@@ -112,13 +113,16 @@ def invalid_status(obj: Json, error: ValidationError, now: datetime) -> Endpoint
 def _keep_alive_words(
     endpoint: InferenceEndpoint, picture: Picture, decision: Decision
 ) -> KeepAliveStatus:
-    after = int(endpoint.spec.scaling.keep_alive.after.total_seconds())
+    kept, now_ms = kept_now(endpoint, picture), picture.now_ms
     activity = [
         ms for ms in (idle_since(picture.view()), picture.last_activity_ms) if ms is not None
     ]
+    ahead = kept.ahead_ms if decision.replicas is None and not picture.workload.replicas else None
     return KeepAliveStatus(
-        seconds=after,
-        why=f"fixed: {after} s after the last response, as spec.scaling.keepAlive says",
+        seconds=kept.ms // 1000,
+        why=kept.why,
         deadline=moment(decision.deadline_ms) if decision.deadline_ms is not None else None,
+        ahead=moment(ahead[0]) if ahead and ahead[0] > now_ms else None,
         last_activity=moment(max(activity)) if activity else None,
+        **memory_words(picture.memory),
     )

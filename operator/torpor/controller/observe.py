@@ -15,22 +15,9 @@ from torpor.domain.money import micro
 from torpor.domain.observation import Workload
 from torpor.domain.placement import GPUClassView, NodeView, PlacementSpec, Rejected
 from torpor.domain.remembering import epoch_ms
-from torpor.domain.scaling import ScalingSpec
 from torpor.manifests import names
 
 Json = dict[str, Any]
-
-
-def scaling_spec(endpoint: InferenceEndpoint) -> ScalingSpec:
-    """Return the part of the spec that scaling reads."""
-    scaling = endpoint.spec.scaling
-    return ScalingSpec(
-        min_replicas=scaling.min_replicas,
-        max_replicas=scaling.max_replicas,
-        in_flight_per_replica=scaling.in_flight_per_replica,
-        keep_alive_ms=int(scaling.keep_alive.after.total_seconds() * 1000),
-        suspend=scaling.suspend,
-    )
 
 
 def placement_spec(endpoint: InferenceEndpoint) -> PlacementSpec:

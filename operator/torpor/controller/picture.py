@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from torpor.api.conditions import Reason
 from torpor.domain.budget import Standing
 from torpor.domain.failing import Failure
+from torpor.domain.keeping import Memory
 from torpor.domain.observation import Demand, Fault, PodSeen, Workload
 from torpor.domain.placement import GPUClassView, NodeView, Placement
 from torpor.domain.prewarmjobs import Progress, WeightsPlan
 from torpor.domain.pulling import NO_PULLS, Pulls
-from torpor.domain.scaling import ScalingView
+from torpor.domain.scalingview import ScalingView
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Picture:
     nodes: tuple[NodeView, ...]
     now_ms: int
     last_activity_ms: int | None
+    memory: Memory = field(default_factory=Memory)
+    """How the endpoint's users come back, as far as it is known."""
     refused: Fault | None = None
     """What the API server refused, or a name that is not ours."""
     stalls_ms: int | None = None

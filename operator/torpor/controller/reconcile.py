@@ -23,6 +23,7 @@ from torpor.controller.children import Children
 from torpor.controller.composing import compose_status, invalid_status
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
+from torpor.controller.habits import floor_now, memory_now, scaling_spec
 from torpor.controller.labelling import label_nodes
 from torpor.controller.lastwords import explained
 from torpor.controller.picture import Picture
@@ -36,7 +37,8 @@ from torpor.domain.observation import Fault, Workload
 from torpor.domain.placement import place
 from torpor.domain.prewarmjobs import JobKind, NodeNeeds
 from torpor.domain.remembering import epoch_ms, failure_of, weights_fault_of, weights_of
-from torpor.domain.scaling import Decision, decide
+from torpor.domain.scaling import decide
+from torpor.domain.scalingview import Decision
 from torpor.errors import Stalled
 from torpor.manifests.prewarmjobs import Room
 from torpor.manifests.setting import Installation
@@ -88,7 +90,7 @@ class Reconciler:
         picture = await self._settle(key, endpoint, picture)
         standing = standing_of(endpoint, picture, clock.now())
         picture = replace(picture, standing=standing)
-        decision = decide(observe.scaling_spec(endpoint), picture.view(), now_ms)
+        decision = decide(scaling_spec(endpoint, picture), picture.view(), now_ms)
         if decision.reason in SAID_FIRST and decision.replicas not in (
             None,
             picture.workload.replicas,
@@ -112,6 +114,7 @@ class Reconciler:
             picture.stalls_ms,
             refused,
             standing.resets_ms if standing else None,
+            floor_now(endpoint, now_ms).until_ms,
             due,
         )
         return min((at for at in times if at is not None), default=None)
@@ -142,6 +145,7 @@ class Reconciler:
         install = self._t.installation
         plan = prewarming.plan(digest, known, jobs, needs, now_ms, install.recheck_ms)
         plan = prewarming.still_wrong(plan, weights_fault_of(endpoint.status.conditions))
+        demand = self._t.demand.demand(key)
         return Picture(
             placement=placement,
             plan=plan,
@@ -151,7 +155,8 @@ class Reconciler:
             failure=failure,
             stalls_ms=min((j.stalls_ms for j in jobs if j.stalls_ms is not None), default=None),
             engine_fault=failing.fault_of(failure, now_ms),
-            demand=self._t.demand.demand(key),
+            demand=demand,
+            memory=memory_now(endpoint, demand, pods),
             workload=self._workload(key),
             classes=tuple(classes),
             nodes=tuple(nodes),
@@ -218,9 +223,10 @@ class Reconciler:
     ) -> tuple[Decision, Picture]:
         """Decide on what the gateways and the engines say at this very moment."""
         _, busy = await asyncio.gather(self._t.demand.ask(), self._t.engines.busy(picture.pods))
-        picture = replace(picture, demand=self._t.demand.demand(key))
-        now_ms = clock.now_ms()
-        decision = decide(observe.scaling_spec(endpoint), picture.view(), now_ms)
+        demand, now_ms = self._t.demand.demand(key), clock.now_ms()
+        memory = memory_now(endpoint, demand, picture.pods)
+        picture = replace(picture, demand=demand, memory=memory)
+        decision = decide(scaling_spec(endpoint, picture), picture.view(), now_ms)
         if busy and decision.reason is Reason.IDLE:
             message = f"the engine still runs {busy} requests that no gateway knows of"
             decision = Decision(Reason.SERVING, message, look_again_ms=now_ms + 1000)

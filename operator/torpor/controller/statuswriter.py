@@ -32,6 +32,7 @@ WRITES_PER_SECOND = 5
 SLOWEST_STATUS_MS = 30_000
 WRITES_SHARE = 4
 """At most one part in so many of the time is spent on writing figures of one endpoint."""
+COUNT_SECONDS = 1.0
 AT_ONCE = 16
 
 
@@ -63,6 +64,7 @@ class StatusWriter:
         self._pauses = Pauses("writing its status")
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._took_ms = 0.0
+        self._awake, self._count_again = 0, 0.0
 
     def write(self, obj: Json, before: EndpointStatus, after: EndpointStatus) -> int | None:
         """Begin to write the status if it matters now; return when figures that only move are due (epoch ms).
@@ -147,8 +149,13 @@ class StatusWriter:
 
     def _pace_ms(self) -> int:
         """The more endpoints are awake, the slower each one's figures move: the sum stays within the write budget."""
-        awake = sum(1 for obj in self._seen.endpoints.values() if moves(obj.get("status") or {}))
-        pace = max(STATUS_MS, awake * 1000 // WRITES_PER_SECOND, int(WRITES_SHARE * self._took_ms))
+        now = clock.monotonic()
+        if now >= self._count_again:  # a thousand are not counted anew for every write
+            self._awake = sum(moves(o.get("status") or {}) for o in self._seen.endpoints.values())
+            self._count_again = now + COUNT_SECONDS
+        pace = max(
+            STATUS_MS, self._awake * 1000 // WRITES_PER_SECOND, int(WRITES_SHARE * self._took_ms)
+        )
         return min(SLOWEST_STATUS_MS, pace)
 
 

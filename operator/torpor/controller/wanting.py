@@ -11,7 +11,7 @@ from torpor.controller.moving import uncounted
 from torpor.controller.picture import Picture
 from torpor.domain.placement import Placement
 from torpor.domain.prewarmjobs import JobWanted, WeightsPlan
-from torpor.domain.scaling import LULL_MS, idle_since
+from torpor.domain.scalingview import LULL_MS, idle_since
 from torpor.errors import Stalled
 from torpor.manifests import names
 from torpor.manifests.engine import engine_template

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 from torpor.api.conditions import Condition, ConditionType, Reason
 from torpor.api.status import (
     FailureStatus,
+    KeepAliveStatus,
     TokenSource,
     TokensStatus,
     WeightsStatus,
 )
 from torpor.domain.failing import Failure
+from torpor.domain.keepalive import Learned
+from torpor.domain.keeping import Memory
 from torpor.domain.observation import Demand, Fault
 from torpor.domain.prewarmjobs import Weights
+from torpor.domain.recalling import decode, encode
 
 UNHEARD = 8
 """Gateways no longer heard of whose last token counters are kept, the latest started first."""
@@ -105,6 +110,23 @@ def weights_fault_of(conditions: Iterable[Condition]) -> Fault | None:
     if ready.reason != weights.reason or reason is Reason.WEIGHTS_FETCHING:
         return None
     return Fault(weights.reason, weights.message, reason.retryable)
+
+
+def memory_of(words: KeepAliveStatus) -> Memory:
+    """Return what the status remembers of how requests come back."""
+    return Memory(
+        decode(words.learned), epoch_ms(words.learned_through), epoch_ms(words.started_at)
+    )
+
+
+def memory_words(memory: Memory) -> dict[str, Any]:
+    """Return the fields of `KeepAliveStatus` that remember it."""
+    since, started = memory.idle_since_ms, memory.started_ms
+    return {
+        "learned": encode(memory.learned) if memory.learned != Learned() else None,
+        "learned_through": None if since is None else moment(since),
+        "started_at": None if started is None else moment(started),
+    }
 
 
 def tokens_counted(before: TokensStatus, demand: Demand) -> TokensStatus:

@@ -4,20 +4,25 @@
     2 suspended         zero, whatever waits
     3 cannot_work       a fault that keeping the GPU would not heal: zero
     4 too_many          above maxReplicas: down to it
-    5 below_floor       below minReplicas: up to it (demand above zero is the gateway's to answer)
+    5 below_floor       below minReplicas, or what a schedule keeps: up to it (demand above zero is the gateway's to
+                        answer)
     6 over_budget       zero, and the month's budget is spent (refuseWake): stays zero, and no gateway wakes it
-    7 asleep            zero stays zero; the gateway that holds a request wakes it
-    8 more_needed       more requests than the replicas take, by those gateways that answer: up to the need, at once;
+    7 ahead             zero, but the habits of its users say that the next request is near: one replica
+    8 asleep            zero stays zero; the gateway that holds a request wakes it
+    9 more_needed       more requests than the replicas take, by those gateways that answer: up to the need, at once;
                         not with a budget that is spent
-    9 starting          a replica is not Ready yet: hold, unless another is and nobody asks (one that can never start
+   10 starting          a replica is not Ready yet: hold, unless another is and nobody asks (one that can never start
                         must not keep the others awake)
-   10 busy              requests wait or run: hold
-   11 unknown_demand    nobody is known to ask, but a gateway does not answer: unknown never sleeps
-   12 within_keep_alive idle, but not yet for `keepAlive.after`: hold, look again at the deadline
-   13 idle              down to minReplicas
+   11 busy              requests wait or run: hold
+   12 unknown_demand    nobody is known to ask, but a gateway does not answer: unknown never sleeps
+   13 within_keep_alive idle, but not for as long as it is kept: hold, look again at the deadline
+   14 idle              down to minReplicas, or what a schedule keeps
 
-With a budget that is spent (refuseWake) minReplicas counts as 0 and keepAlive.after as 5 s: what runs answers to its
-end, and then nothing is kept.
+With a budget that is spent (refuseWake) neither minReplicas nor a schedule keeps anything, and nothing idle is kept for
+more than 5 s: what runs answers to its end, and then nothing is kept.
+
+What is started ahead of demand (7) and not asked for is kept until its own time is over (13), not for as long as after
+an answer. How long replicas are kept, and when one is started ahead, is said by `torpor.domain.keeping`.
 
 A decision never does I/O, reads a clock or raises: values in, a value with its reason out. 0 → N on demand is not
 here on purpose: it belongs to the gateway (docs/decisions/0001).
@@ -26,55 +31,20 @@ here on purpose: it belongs to the gateway (docs/decisions/0001).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torpor.api.conditions import Reason
 from torpor.domain import failing
-from torpor.domain.observation import Demand, Fault, PodSeen, Workload
+from torpor.domain.scalingview import (
+    LULL_MS,
+    Decision,
+    ScalingSpec,
+    ScalingView,
+    idle_since,
+    serving,
+)
 
-LULL_MS = 5_000
-"""Idle for less than this still shows as Serving: a busy endpoint's STATE must not flicker with every request."""
 _SERVING = "answers requests"
-
-
-@dataclass(frozen=True, slots=True)
-class ScalingSpec:
-    """The part of the spec that scaling reads; durations in ms."""
-
-    min_replicas: int = 0
-    max_replicas: int = 1
-    in_flight_per_replica: int = 32
-    keep_alive_ms: int = 120_000
-    suspend: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ScalingView:
-    """What is seen of an endpoint when its replicas are decided."""
-
-    workload: Workload
-    pods: tuple[PodSeen, ...]
-    demand: Demand
-    fault: Fault | None = None
-    """A reason why no replica can work now; None if nothing is known to be wrong."""
-    last_activity_ms: int | None = None
-    """Last byte of the last response as remembered across restarts of gateways."""
-    over_budget: str = ""
-    """Why nothing may be woken before the next month, in a sentence; empty while it may."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What should be, why, and when to look again without any event.
-
-    `replicas` None means: leave it as it is. `deadline_ms` is the instant at which an idle endpoint goes to sleep.
-    """
-
-    reason: Reason
-    message: str
-    replicas: int | None = None
-    look_again_ms: int | None = None
-    deadline_ms: int | None = None
 
 
 Rule = Callable[[ScalingSpec, ScalingView, int], Decision | None]
@@ -91,29 +61,13 @@ def decide(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision:
     raise AssertionError("the last rule always speaks")
 
 
-def idle_since(view: ScalingView) -> int | None:
-    """Return when the idle clock started (epoch ms), None while nothing is Ready.
-
-    That is the last byte of the last response, or the newest replica's first Ready if that is later.
-    """
-    ready = [pod.first_ready_ms for pod in _serving(view) if pod.first_ready_ms is not None]
-    if not ready:
-        return None
-    instants = [max(ready), view.demand.last_byte_ms, view.last_activity_ms]
-    return max(instant for instant in instants if instant is not None)
-
-
-def _serving(view: ScalingView) -> list[PodSeen]:
-    return [pod for pod in view.pods if pod.deleted_ms is None and pod.gone_ms is None]
-
-
-def _waking_or_serving(view: ScalingView) -> Reason:
+def _waking_orserving(view: ScalingView) -> Reason:
     """STATE while something should run: one replica that is ready answers, whatever the others do."""
-    return Reason.SERVING if any(pod.ready for pod in _serving(view)) else Reason.WARMING_UP
+    return Reason.SERVING if any(pod.ready for pod in serving(view)) else Reason.WARMING_UP
 
 
 def _starting(view: ScalingView) -> bool:
-    pods = _serving(view)
+    pods = serving(view)
     return len(pods) < view.workload.replicas or any(
         pod.first_ready_ms is None or not pod.ready for pod in pods
     )
@@ -139,7 +93,7 @@ def _suspended(spec: ScalingSpec, view: ScalingView, _: int) -> Decision | None:
 
 def _cannot_work(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
     """Only pods that are seen are taken down: a controller that has just started may not have heard of them yet."""
-    pods = _serving(view)
+    pods = serving(view)
     if view.fault is None or any(pod.ready for pod in pods):
         return None
     return Decision(Reason.FAILED, view.fault.message, _change(view, 0) if pods else None)
@@ -149,7 +103,7 @@ def _too_many(spec: ScalingSpec, view: ScalingView, _: int) -> Decision | None:
     if view.workload.replicas <= spec.max_replicas:
         return None
     return Decision(
-        _waking_or_serving(view),
+        _waking_orserving(view),
         f"{view.workload.replicas} replicas are more than maxReplicas {spec.max_replicas}",
         spec.max_replicas,
     )
@@ -158,7 +112,7 @@ def _too_many(spec: ScalingSpec, view: ScalingView, _: int) -> Decision | None:
 def _below_floor(spec: ScalingSpec, view: ScalingView, _: int) -> Decision | None:
     if view.workload.replicas >= spec.min_replicas:
         return None
-    return Decision(_waking_or_serving(view), _floor(spec), spec.min_replicas)
+    return Decision(_waking_orserving(view), _floor(spec), spec.min_replicas)
 
 
 def _over_budget(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
@@ -167,10 +121,21 @@ def _over_budget(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
     return Decision(Reason.OVER_BUDGET, view.over_budget)
 
 
-def _asleep(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
+def _ahead(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
+    if view.workload.replicas > 0 or spec.ahead_ms is None:
+        return None
+    start, until = spec.ahead_ms
+    if not start <= now_ms < until or view.over_budget:
+        return None
+    return Decision(Reason.WARMING_UP, f"woken ahead of demand: {spec.kept_because}", 1)
+
+
+def _asleep(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
     if view.workload.replicas > 0:
         return None
-    return Decision(Reason.IDLE, "asleep: costs nothing, the next request wakes it")
+    start = spec.ahead_ms[0] if spec.ahead_ms else now_ms
+    again = start if start > now_ms else None
+    return Decision(Reason.IDLE, "asleep: costs nothing, the next request wakes it", None, again)
 
 
 def _unknown_demand(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
@@ -195,14 +160,14 @@ def _more_needed(spec: ScalingSpec, view: ScalingView, _: int) -> Decision | Non
     if need <= view.workload.replicas or view.over_budget:
         return None
     return Decision(
-        _waking_or_serving(view),
+        _waking_orserving(view),
         f"{asked} requests at {spec.in_flight_per_replica} per replica need {need} replicas",
         need,
     )
 
 
 def _still_starting(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
-    pods = _serving(view)
+    pods = serving(view)
     ready = any(pod.ready for pod in pods)
     if not _starting(view) or (ready and not _asked(view)):
         return None
@@ -210,7 +175,7 @@ def _still_starting(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision 
     if pending and not ready:
         limit = failing.capacity_limit_ms(view.pods, now_ms)
         return Decision(Reason.PENDING, f"waits for a GPU: {pending}", look_again_ms=limit)
-    return Decision(_waking_or_serving(view), _how_many(view))
+    return Decision(_waking_orserving(view), _how_many(view))
 
 
 def _busy(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
@@ -222,7 +187,7 @@ def _asked(view: ScalingView) -> int:
 
 
 def _how_many(view: ScalingView) -> str:
-    ready = sum(pod.ready for pod in _serving(view))
+    ready = sum(pod.ready for pod in serving(view))
     return f"{ready} of {view.workload.replicas} replicas are ready"
 
 
@@ -236,12 +201,26 @@ def _within_keep_alive(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Dec
             return Decision(Reason.SERVING, _SERVING, None, settled)
         return Decision(Reason.KEEPING_WARM, _kept_warm(spec, view))
     deadline = since + spec.keep_alive_ms
+    if unasked := _unasked_until(spec, view, since):
+        deadline = max(unasked, settled)
     if now_ms >= deadline:
         return None
     if now_ms < settled:
         return Decision(Reason.SERVING, _SERVING, None, min(settled, deadline), deadline)
     keep = f"idle, kept warm for {spec.keep_alive_ms / 1000:g} s after the last response"
+    if unasked:
+        keep = f"woken ahead of demand, which has not come yet: {spec.kept_because}"
+    elif spec.kept_because:
+        keep = f"idle: {spec.kept_because}"
     return Decision(Reason.KEEPING_WARM, keep, None, deadline, deadline)
+
+
+def _unasked_until(spec: ScalingSpec, view: ScalingView, since: int) -> int | None:
+    """Return until when a replica that was started ahead of demand is kept; None if it was not, or was asked since."""
+    if spec.ahead_ms is None:
+        return None
+    start, until = spec.ahead_ms
+    return until if since >= start > (view.demand.last_byte_ms or 0) else None
 
 
 def _idle(spec: ScalingSpec, _: ScalingView, __: int) -> Decision | None:
@@ -251,7 +230,7 @@ def _idle(spec: ScalingSpec, _: ScalingView, __: int) -> Decision | None:
 
 
 def _floor(spec: ScalingSpec) -> str:
-    return f"minReplicas keeps {spec.min_replicas} warm"
+    return spec.floor_because or f"minReplicas keeps {spec.min_replicas} warm"
 
 
 def _kept_warm(spec: ScalingSpec, view: ScalingView) -> str:
@@ -269,6 +248,7 @@ RULES: tuple[Rule, ...] = (
     _too_many,
     _below_floor,
     _over_budget,
+    _ahead,
     _asleep,
     _more_needed,
     _still_starting,

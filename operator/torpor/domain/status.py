@@ -19,7 +19,7 @@ from torpor.domain.failing import Failure
 from torpor.domain.observation import Fault, PodSeen
 from torpor.domain.placement import GPUClassView, Placement
 from torpor.domain.prewarmjobs import JobState, Progress, WeightsPlan
-from torpor.domain.scaling import Decision
+from torpor.domain.scalingview import Decision
 
 STALE_DAYS = 90
 """A price that was read longer ago is asked after: list prices change a few times a year."""

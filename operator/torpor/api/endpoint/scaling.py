@@ -1,19 +1,20 @@
 """`spec.scaling`: how many replicas, and how long an idle one is kept.
 
 `keepAlive.policy` is never stored by the API server: an endpoint that names none follows the default of the torpor
-that runs it. That default is `fixed` now and becomes `adaptive` once that policy exists; an endpoint that
-sets `after` without naming a policy has asked for `fixed` and keeps it.
+that runs it. That default is `adaptive`; an endpoint that sets `after` without naming a policy has asked for `fixed`.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
+from zoneinfo import available_timezones
 
-from pydantic import Field, StringConstraints
+from cronsim import CronSim, CronSimError
+from pydantic import Field, StringConstraints, field_validator
 
 from torpor.api.bounds import Between
 from torpor.api.quantities import Duration
-from torpor.api.words import Rule, Words, in_code, in_order, not_yet
+from torpor.api.words import Rule, Words, in_code, in_order
 
 _CRON = (
     r"^([0-9*/,-]+)\s+([0-9*/,-]+)\s+([0-9*/,L?-]+)\s+([0-9A-Za-z*/,-]+)\s+([0-9A-Za-z*/,#L?-]+)$"
@@ -36,6 +37,10 @@ class Profile(StrEnum):
     INTERACTIVE = "interactive"
 
 
+FIXED_DEFAULT = timedelta(minutes=2)
+"""`after`, where policy fixed is asked for without it."""
+
+
 class KeepAlive(Words):
     """How long an idle replica is kept after the last byte of the last answer."""
 
@@ -45,6 +50,14 @@ class KeepAlive(Words):
             "after may only be set with policy fixed",
             field=".after",
         ),
+        *(
+            Rule(
+                f"!has(self.{name}) || (has(self.policy) ? self.policy == 'adaptive' : !has(self.after))",
+                f"{name} may only be set with policy adaptive",
+                field=f".{name}",
+            )
+            for name in ("profile", "min", "max")
+        ),
         Rule(
             "!has(self.min) || !has(self.max) || duration(self.min) <= duration(self.max)",
             "min must not be greater than max",
@@ -52,24 +65,25 @@ class KeepAlive(Words):
         ),
     )
 
-    policy: KeepAlivePolicy = Field(
-        default=KeepAlivePolicy.FIXED, json_schema_extra=in_code() | not_yet("adaptive")
-    )
-    """How the time is found: fixed (`after`, exactly). Default: fixed. (adaptive is not supported yet.)"""
-    after: Annotated[Duration, Between("1s", "168h")] = Field(
-        default=timedelta(minutes=2), json_schema_extra=in_code()
-    )
+    policy: KeepAlivePolicy | None = None
+    """How the time is found: adaptive (learned from how requests come back and what a wake costs) or fixed
+    (`after`, exactly). Default: fixed where `after` is set, else adaptive."""
+    after: Annotated[Duration, Between("1s", "168h")] | None = None
     """Idle time after which replicas are put to sleep, 1s to 168h. Only with policy fixed. Default: 2m."""
-    profile: Profile | None = Field(default=None, json_schema_extra=not_yet())
-    """What a delayed request is worth against an idle GPU: economy, balanced, responsive or interactive."""
-    min: Annotated[Duration, Between("1s", "168h")] | None = Field(
-        default=None, json_schema_extra=not_yet()
-    )
-    """Shortest time the adaptive policy may choose."""
-    max: Annotated[Duration, Between("1s", "168h")] | None = Field(
-        default=None, json_schema_extra=not_yet()
-    )
-    """Longest time the adaptive policy may choose."""
+    profile: Profile | None = None
+    """What a second of waiting is worth: economy (as much as one of an idle GPU), balanced (5), responsive
+    (20) or interactive (50). Only with policy adaptive. Default: balanced."""
+    min: Annotated[Duration, Between("1s", "168h")] | None = None
+    """Shortest time the adaptive policy may choose, 1s to 168h. Default: 15s, or `max` if that is less."""
+    max: Annotated[Duration, Between("1s", "168h")] | None = None
+    """Longest time the adaptive policy may choose, 1s to 168h. Default: 1h, or `min` if that is more."""
+
+    @property
+    def fixed_seconds(self) -> int | None:
+        """The fixed time; None if the time is learned."""
+        if self.policy is KeepAlivePolicy.ADAPTIVE or (self.policy is None and self.after is None):
+            return None
+        return round((self.after or FIXED_DEFAULT).total_seconds())
 
 
 class Schedule(Words):
@@ -78,7 +92,7 @@ class Schedule(Words):
     cron: Annotated[str, StringConstraints(min_length=9, max_length=128, pattern=_CRON)]
     """Start, as five cron fields: minute, hour, day of month, month, day of week."""
     duration: Annotated[Duration, Between("1m", "168h")]
-    """How long it lasts, 1m to 168h."""
+    """How long it lasts in elapsed time, 1m to 168h."""
     min_replicas: Annotated[int, Field(ge=0, le=1000)]
     """Replicas kept in that time."""
     time_zone: Annotated[
@@ -88,6 +102,22 @@ class Schedule(Words):
         ),
     ] = Field(default="UTC", json_schema_extra=in_code())
     """Time zone of `cron`, as in the tz database, such as Europe/Berlin. Default: UTC."""
+
+    @field_validator("cron")
+    @classmethod
+    def _is_due_some_day(cls, cron: str) -> str:
+        try:
+            next(CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC)))
+        except (CronSimError, StopIteration) as error:
+            raise ValueError(f"is never due ({str(error).lower() or 'no such day'})") from error
+        return cron
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError("is not in the tz database")
+        return zone
 
 
 class Rollout(StrEnum):
@@ -106,6 +136,12 @@ class Scaling(Words):
             "minReplicas must not be greater than maxReplicas",
             field=".minReplicas",
         ),
+        Rule(
+            "!has(self.schedules) || !has(self.maxReplicas)"
+            " || self.schedules.all(s, s.minReplicas <= self.maxReplicas)",
+            "no schedule may keep more replicas than maxReplicas",
+            field=".schedules",
+        ),
     )
 
     min_replicas: Annotated[int, Field(ge=0, le=1000)] = 0
@@ -119,9 +155,9 @@ class Scaling(Words):
     schedules: tuple[Schedule, ...] = Field(
         default=(),
         max_length=32,
-        json_schema_extra=not_yet() | in_order(),
+        json_schema_extra=in_order(),
     )
-    """Recurring times in which more replicas are kept."""
+    """Recurring times in which more replicas are kept than minReplicas; the one that keeps most counts."""
     suspend: bool = False
     """Put the endpoint to sleep and refuse to wake it, whatever minReplicas says."""
     rollout: Rollout = Rollout.WHEN_IDLE

@@ -151,8 +151,16 @@ class KeepAliveStatus(SeenWords):
     """How that time was found."""
     deadline: Timestamp | None = None
     """When replicas go to sleep if nobody asks. Absent while requests are in flight or nothing runs."""
+    ahead: Timestamp | None = None
+    """When a replica is woken ahead of demand if nobody has asked by then. Absent while none is."""
     last_activity: Timestamp | None = None
     """Last byte of the last response, as far as it was known when this status was written."""
+    learned: str | None = None
+    """What is remembered of how requests come back and how long a start takes, packed; for torpor alone."""
+    learned_through: Timestamp | None = None
+    """End of the last request that it knows of."""
+    started_at: Timestamp | None = None
+    """First readiness of the last start that it knows of."""
 
 
 class FailureStatus(SeenWords):
