@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cluster_room.kubeapi import Asked, Refusal
-from tests.controller.stage import HASH, KEY, NODE, Stage, gpu_class, stamp
+from tests.controller.stage import HASH, JOBS, KEY, NODE, Stage, gpu_class, stamp
 from tests.manifests.blueprints import endpoint
 from torpor.controller.moving import class_regions, route_to
 from torpor.manifests import names
@@ -58,11 +58,11 @@ def within(region: str, **price: str) -> Json:
     return obj
 
 
-async def about_to_fetch(stage: Stage, **price: str) -> str:
+async def about_to_fetch(stage: Stage, image: bool = False, **price: str) -> str:
     """Bring the endpoint to where its Job fetches from another region; return the Job's name."""
     stage.seen.classes["l40s"] = within("eu-central-1")
     stage.seen.classes["far"] = within("eu-west-1", **price)
-    stage.apply(model=BUCKET, prewarm={"image": False})
+    stage.apply(model=BUCKET, prewarm={"image": image})
     await stage.add_gateway()
     await stage.step()
     stage.finish_job(stage.jobs()[0], hash=HASH, bytes=10 * GIB, files=3)
@@ -88,6 +88,15 @@ async def test_what_a_download_will_cost_is_told_before_it_starts(stage: Stage) 
     said = "1 node fetches 10.74 GB from region eu-west-1 to eu-central-1, 0.2 EUR of egress"
     found = next(c for c in stage.status()["conditions"] if c["type"] == "WeightsReady")
     assert said in found["message"]
+
+
+async def test_only_a_job_that_fetches_carries_a_route(stage: Stage) -> None:
+    await about_to_fetch(stage, image=True, egressPerGiB="0.02")
+    notes = [stage.kube.objects[JOBS + name]["metadata"]["annotations"] for name in stage.jobs()]
+    routes = {note[names.PREWARM_KIND]: note.get(names.WEIGHTS_ROUTE) for note in notes}
+    assert routes["fetch"] == "eu-west-1 eu-central-1"
+    assert {kind for kind, route in routes.items() if route} == {"fetch"}
+    assert "image" in routes
 
 
 async def test_what_arrived_is_counted_and_then_the_job_may_go(stage: Stage) -> None:
