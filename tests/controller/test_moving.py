@@ -4,40 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from tests.cluster_room.kubeapi import Asked, Refusal
-from tests.controller.stage import HASH, KEY, NODE, Stage, gpu_class
-from tests.manifests.blueprints import PLACED, endpoint
+from tests.controller.stage import HASH, JOBS, KEY, NODE, Stage, gpu_class, stamp
+from tests.manifests.blueprints import endpoint
 from torpor.controller.moving import class_regions, route_to
-from torpor.domain.placement import Placement
 from torpor.manifests import names
 
 Json = dict[str, Any]
 BUCKET = {"s3": {"region": "eu-west-1"}, "source": "s3://models/tiny/"}
 OWN = {"endpoint": "https://s3.example.com", "region": "eu-west-1"}
 GIB = 1024**3
+HERE = "eu-central-1"
 
 
 @pytest.mark.parametrize(
     ("model", "placed", "regions", "route"),
     [
-        ({"s3": {"region": "eu-west-1"}}, PLACED, [], ("eu-west-1", "eu-central-1")),
-        ({"s3": {"region": "eu-central-1"}}, PLACED, [], None),
-        ({}, PLACED, ["us-east-1"], None),
-        ({"s3": {"region": "eu-west-1"}}, Placement(None), [], None),
-        ({"s3": OWN}, PLACED, ["eu-central-1"], None),
-        ({"s3": OWN}, PLACED, ["eu-west-1"], ("eu-west-1", "eu-central-1")),
-        ({"source": "pvc://claim/x"}, PLACED, [], None),
+        ({"s3": {"region": "eu-west-1"}}, HERE, [], ("eu-west-1", "eu-central-1")),
+        ({"s3": {"region": "eu-central-1"}}, HERE, [], None),
+        ({}, HERE, ["us-east-1"], None),
+        ({"s3": {"region": "eu-west-1"}}, None, [], None),
+        ({"s3": OWN}, HERE, ["eu-central-1"], None),
+        ({"s3": OWN}, HERE, ["eu-west-1"], ("eu-west-1", "eu-central-1")),
+        ({"source": "pvc://claim/x"}, HERE, [], None),
     ],
     ids=["another", "the same", "only signed for", "not placed", "a name of one's own",
          "a place that a class is in", "a claim"],
 )  # fmt: skip
 def test_weights_cross_regions_where_both_are_known_and_differ(
-    model: Json, placed: Placement, regions: list[str], route: tuple[str, str] | None
+    model: Json, placed: str | None, regions: list[str], route: tuple[str, str] | None
 ) -> None:
     assert route_to(endpoint(model=model), placed, regions) == route
 
@@ -47,19 +48,21 @@ def test_classes_say_which_regions_there_are() -> None:
 
 
 def within(region: str, **price: str) -> Json:
+    """A class in a region; of the name that the endpoint is placed on unless it is far away."""
     obj = gpu_class()
     obj["spec"] |= {"region": region}
+    if region == "eu-west-1":
+        obj["metadata"]["name"] = "far"
+        obj["spec"]["nodeSelector"] = {"gpu": "none"}
     obj["spec"]["price"] |= price
     return obj
 
 
-async def about_to_fetch(stage: Stage, **price: str) -> str:
+async def about_to_fetch(stage: Stage, image: bool = False, **price: str) -> str:
     """Bring the endpoint to where its Job fetches from another region; return the Job's name."""
     stage.seen.classes["l40s"] = within("eu-central-1")
-    far = within("eu-west-1", **price)
-    far["spec"]["nodeSelector"] = {"gpu": "none"}
-    stage.seen.classes["far"] = far
-    stage.apply(model=BUCKET, prewarm={"image": False})
+    stage.seen.classes["far"] = within("eu-west-1", **price)
+    stage.apply(model=BUCKET, prewarm={"image": image})
     await stage.add_gateway()
     await stage.step()
     stage.finish_job(stage.jobs()[0], hash=HASH, bytes=10 * GIB, files=3)
@@ -87,6 +90,15 @@ async def test_what_a_download_will_cost_is_told_before_it_starts(stage: Stage) 
     assert said in found["message"]
 
 
+async def test_only_a_job_that_fetches_carries_a_route(stage: Stage) -> None:
+    await about_to_fetch(stage, image=True, egressPerGiB="0.02")
+    notes = [stage.kube.objects[JOBS + name]["metadata"]["annotations"] for name in stage.jobs()]
+    routes = {note[names.PREWARM_KIND]: note.get(names.WEIGHTS_ROUTE) for note in notes}
+    assert routes["fetch"] == "eu-west-1 eu-central-1"
+    assert {kind for kind, route in routes.items() if route} == {"fetch"}
+    assert "image" in routes
+
+
 async def test_what_arrived_is_counted_and_then_the_job_may_go(stage: Stage) -> None:
     job = await about_to_fetch(stage, egressPerGiB="0.02")
     stage.finish_job(job, hash=HASH, bytes=10 * GIB, files=3, arrivedBytes=5 * GIB)
@@ -107,7 +119,32 @@ async def test_what_was_there_costs_nothing(stage: Stage) -> None:
     job = await about_to_fetch(stage, egressPerGiB="0.02")
     stage.finish_job(job, hash=HASH, bytes=10 * GIB, files=3, reason="Hit")
     await stage.step()
-    assert (egress(stage)["bytes"], egress(stage)["cost"]) == (0, "0")
+    assert egress(stage) == {}
+    assert stage.status()["cost"]["spent"] == "0"
+    await stage.step()
+    assert stage.jobs() == []
+
+
+async def test_what_an_engines_pod_fetches_by_itself_is_counted_once_as_well(stage: Stage) -> None:
+    job = await about_to_fetch(stage, egressPerGiB="0.02")
+    stage.finish_job(job, hash=HASH, bytes=10 * GIB, files=3, reason="Hit")
+    await stage.step()
+    stage.run_pod(ready_seconds_ago=0)
+    path = "/api/v1/namespaces/ml/pods/tiny-1"
+    pod = copy.deepcopy(stage.kube.objects[path])
+    said = json.dumps({"reason": "Ready", "arrivedBytes": 10 * GIB})
+    ended = {"exitCode": 0, "message": said, "finishedAt": stamp(5)}
+    pod["status"]["initContainerStatuses"] = [
+        {"name": "own", "state": {"terminated": {"exitCode": 0, "message": "arrivedBytes"}}},
+        {"name": names.WEIGHTS_CONTAINER, "state": {"terminated": ended}},
+    ]
+    stage.kube.put(path, pod)
+    for _ in range(3):
+        await stage.step()
+    assert (egress(stage)["bytes"], egress(stage)["cost"]) == (10 * GIB, "0.2")
+    stage.kube.delete(path)
+    await stage.step()
+    assert egress(stage)["bytes"] == 10 * GIB
 
 
 async def test_a_job_whose_last_words_are_lost_has_brought_everything(stage: Stage) -> None:
@@ -131,7 +168,8 @@ async def test_a_price_that_nobody_says_is_asked_for_and_heals(stage: Stage) -> 
 
 
 async def test_within_a_region_nothing_is_said(stage: Stage) -> None:
-    stage.seen.classes["l40s"] = within("eu-west-1", egressPerGiB="0.02")
+    stage.seen.classes["l40s"] = gpu_class()
+    stage.seen.classes["l40s"]["spec"]["region"] = "eu-west-1"
     stage.apply(model=BUCKET)
     await stage.step()
     stage.finish_job(stage.jobs()[0], hash=HASH, bytes=10 * GIB, files=3)

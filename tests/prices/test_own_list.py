@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -72,7 +73,10 @@ def test_what_is_owned_may_cost_nothing() -> None:
     [
         (",2", "gpu_class '': at most 63"),
         ("Big_One,2,NVIDIA-H200", "gpu_class 'Big_One': at most 63 lower-case letters"),
-        ("new,2,X", "memory '': torpor does not know GPU 'new'; write what the driver shows"),
+        (
+            "new,2,X",
+            "memory '': torpor does not know the memory of 'new'; write what the driver shows",
+        ),
         ("new,2,X,80Gi", "gpus_per_node '': not a number of GPUs from 1 to 64"),
         ("new,2,,80Gi,8", "product '': write the value of the label"),
         ("h100,two", "price_per_gpu_hour 'two': not a price"),
@@ -120,3 +124,33 @@ def test_one_class_has_one_row() -> None:
 def test_a_list_in_no_known_form_is_refused(text: str, said: str) -> None:
     (sentence,) = refused(text)
     assert said in sentence
+
+
+def test_a_row_may_be_of_a_part_of_a_gpu_and_say_what_leaving_the_region_costs() -> None:
+    header = "gpu_class,price_per_gpu_hour,product,resource_name,fraction,memory,gpus_per_node,region,egress_per_gib\n"
+    line = "h100-1g,6.88,NVIDIA-H100-80GB-HBM3,,1/7,9856Mi,56,eu-1,0.02\n"
+    spec = classes(header + line)["h100-1g"].spec
+    assert (spec.fraction, spec.memory, spec.gpus_per_node) == (Fraction(1, 7), 9856 * 2**20, 56)
+    assert spec.price is not None
+    assert (spec.price.per_gpu_hour, spec.price.egress_per_gi_b) == (
+        Decimal("6.88"),
+        Decimal("0.02"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        ("8/7,9856Mi,56", "fraction '8/7': 8/7 is more than a whole"),
+        ("1/7,,56", "memory '': torpor does not know"),
+        ("1/7,9856Mi,", "gpus_per_node '': not a number"),
+    ],
+)
+def test_of_a_part_its_own_memory_and_number_are_needed(cells: str, why: str) -> None:
+    text = f"gpu_class,price_per_gpu_hour,fraction,memory,gpus_per_node\nh100,6.88,{cells}\n"
+    assert why in "\n".join(refused(text))
+
+
+def test_a_price_of_egress_that_is_none_is_told_by_its_column() -> None:
+    text = "gpu_class,price_per_gpu_hour,egress_per_gib\nh100,6.88,dear\n"
+    assert refused(text)[0].startswith("ours.csv line 2: egress_per_gib 'dear': ")

@@ -10,7 +10,7 @@ from torpor.api.endpoint.cost import BudgetAction
 from torpor.api.status import CostStatus, TokensStatus
 from torpor.controller import moving
 from torpor.controller.picture import Picture
-from torpor.domain import egress, money
+from torpor.domain import money
 from torpor.domain.bookkeeping import meter_of, windows_of
 from torpor.domain.budget import Budget, Standing, assess
 from torpor.domain.catalogue import Catalogue, tariff_of
@@ -131,8 +131,8 @@ def _books(endpoint: InferenceEndpoint, picture: Picture, now: datetime) -> _Boo
     pods = combined(picture.pods, demand)
     currency = chosen.currency if chosen else before.cost.currency or "USD"
     unbooked = noted(meter_of(before.cost), pods, tariffs, now_ms)
-    moved = moving.noted(unbooked.egress, picture.plan, picture, currency, now_ms)
-    unbooked = replace(unbooked, egress=moved)
+    seen, counted = moving.noted(unbooked.egress, endpoint, picture, currency)
+    unbooked = replace(unbooked, egress=seen)
     windows = windows_kept(
         windows_of(before.cost),
         lambda at_ms: read_meter(unbooked, demand, tokens, at_ms),
@@ -140,9 +140,7 @@ def _books(endpoint: InferenceEndpoint, picture: Picture, now: datetime) -> _Boo
         epoch_ms(now) or now_ms,  # as `asOf` says it: an edge in between is read now or never
         epoch_ms(before.cost.as_of),
     )
-    meter = booked(unbooked, pods, demand, now_ms)
-    there = (job.uid for job in picture.plan.arrived)
-    meter = replace(meter, egress=egress.booked(moved, there, now_ms))
+    meter = replace(booked(unbooked, pods, demand, now_ms), egress=counted)
     if chosen is None:
         return _Books(meter, windows, demand, tokens, currency, since)
     if meter.always_on_ms is None:  # an endpoint that never sleeps would have run since it was made

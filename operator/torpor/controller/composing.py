@@ -11,12 +11,13 @@ from torpor.api.conditions import ConditionStatus, ConditionType, Reason
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.faults import first_fault
 from torpor.api.status import EndpointStatus, KeepAliveStatus
-from torpor.controller.account import Account, draw_account
+from torpor.controller.account import draw_account
 from torpor.controller.arrivals import claim_of, weights_status
 from torpor.controller.habits import kept_now
 from torpor.controller.picture import Picture
 from torpor.domain import egress
 from torpor.domain.costing import unpriced
+from torpor.domain.egresswords import said_ahead
 from torpor.domain.figures import display_words, placement_words
 from torpor.domain.observation import combined
 from torpor.domain.remembering import failure_words, memory_words, moment
@@ -56,7 +57,7 @@ def compose_status(
         unpriced=unpriced(account.meter),
         standing=account.standing,
         comparison=account.comparison,
-        moving=_moving(account),
+        moving=said_ahead(account.cost),
         unpriced_regions=egress.unpriced(account.meter.egress.routes),
     )
     return EndpointStatus(
@@ -107,17 +108,6 @@ def invalid_status(obj: Json, error: ValidationError, now: datetime) -> Endpoint
         for kind, status in kinds
     )
     return before.model_copy(update={"conditions": found, "observed_generation": generation})
-
-
-def _moving(account: Account) -> str:
-    """What is about to be moved between regions, in words; empty if nothing."""
-    coming = account.cost.egress.predicted if account.cost.egress else None
-    if coming is None:
-        return ""
-    route = (coming.from_region, coming.to_region)
-    return egress.say(
-        coming.nodes, coming.bytes, route, coming.cost, account.cost.currency or "USD"
-    )
 
 
 def _keep_alive_words(

@@ -11,7 +11,7 @@ from torpor.api.conditions import Condition, ConditionType, Reason
 from torpor.api.quantities import format_timestamp
 from torpor.api.status import EndpointStatus, WeightsNode
 from torpor.cluster.objects import Objects
-from torpor.domain import egress
+from torpor.domain.egresswords import said_ahead
 from torpor.errors import TorporError
 from torpor.manifests import names
 
@@ -95,9 +95,9 @@ def _of_node(node: WeightsNode, after: EndpointStatus) -> Iterator[News]:
     size = f"{(after.weights.bytes or 0) / 1e9:.2f} GB"
     match node.state:
         case "Fetching":
-            yield News(
-                Reason.WEIGHTS_FETCHING, f"{node.name} downloads {size} of weights{_moving(after)}"
-            )
+            said = f"{node.name} downloads {size} of weights"
+            moving = said_ahead(after.cost)
+            yield News(Reason.WEIGHTS_FETCHING, f"{said}; {moving}" if moving else said)
         case "Ready":
             proof = f", verified by {node.verified}" if node.verified else ""
             yield News(Reason.WEIGHTS_ON_NODES, f"{node.name} has {size} of weights{proof}")
@@ -108,15 +108,6 @@ def _of_node(node: WeightsNode, after: EndpointStatus) -> Iterator[News]:
             yield News(reason, f"{node.name}: {node.message or 'the download failed'}", warns=True)
         case _:
             return
-
-
-def _moving(after: EndpointStatus) -> str:
-    """What all downloads together will cost between regions, where they cross them."""
-    coming = after.cost.egress.predicted if after.cost.egress else None
-    if coming is None:
-        return ""
-    route, currency = (coming.from_region, coming.to_region), after.cost.currency or "USD"
-    return f"; {egress.say(coming.nodes, coming.bytes, route, coming.cost, currency)}"
 
 
 def _notable(old: Condition | None, new: Condition) -> bool:

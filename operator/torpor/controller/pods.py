@@ -7,7 +7,7 @@ from typing import Any
 
 from torpor.cluster.podtimes import PodTimes, has_ended, read_times
 from torpor.cluster.podtimes import epoch_ms as ms
-from torpor.controller.faults import fault_of
+from torpor.controller.faults import fault_of, termination_message
 from torpor.domain.observation import PodSeen, earliest
 from torpor.manifests import names
 
@@ -59,6 +59,7 @@ def pod_seen(pod: Json, before: PodTimes | None = None, gone_ms: int | None = No
         fault=fault_of(pod),
         unschedulable=_unschedulable(scheduled),
         weights_done_ms=_init_done_ms(status),
+        weights_bytes=_fetched(status),
         engine_started_ms=_started_ms(status),
         spare_ms=_spare_ms(metadata),
     )
@@ -97,6 +98,14 @@ def _init_done_ms(status: Json) -> int | None:
         ms((s.get("state") or {}).get("terminated", {}).get("finishedAt"))
         for s in status.get("initContainerStatuses") or ()
     )
+
+
+def _fetched(status: Json) -> int:
+    """Bytes that the pod's own container has brought; 0 if a Job had, or while it has not ended."""
+    for container in status.get("initContainerStatuses") or ():
+        if container.get("name") == names.WEIGHTS_CONTAINER:
+            return int(termination_message(container).get("arrivedBytes") or 0)
+    return 0
 
 
 def _started_ms(status: Json) -> int | None:

@@ -196,11 +196,12 @@ def room_on(
         alive,
         now_ms,
     )
-    selector = placement.gpu_class.node_selector if placement.gpu_class else ()
+    chosen = placement.gpu_class
+    selector, region = (chosen.node_selector, chosen.region) if chosen else ((), None)
     return Room(
         kept=caching.kept_on(node, holdings(seen), running(seen)),
         as_of=now_ms // 1000,
         last_use=used // 1000,
         near=selector,
-        route=route_to(endpoint, placement, class_regions(seen.classes.values())),
+        route=route_to(endpoint, region, class_regions(seen.classes.values())),
     )

@@ -6,7 +6,8 @@ cost their bytes × the price of the bucket's region. Quantities are bytes by ro
 
 A download is known by its Job, which says once and for all from where to where it went, when it was complete, and how
 many bytes arrived. Its uid is stored together with its bytes, in one write; it is not deleted before that write is
-there (`WeightsPlan.arrived`). So a controller that dies at any moment neither loses nor doubles one.
+there (`WeightsPlan.arrived`). So a controller that dies at any moment neither loses nor doubles one. What an engine's
+pod has fetched by itself is known by that pod in the same way, for as long as the pod is there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fractions import Fraction
 from torpor.domain.money import BYTES_PER_GIB, MS_PER_HOUR, Exact, lowest
 
 REMEMBER_MS = 1_200_000
-"""How long at least a Job's uid is remembered after it was counted (20 min): longer than two controllers disagree."""
+"""How long at least a uid is remembered after it was counted (20 min): longer than two controllers disagree."""
 PriceOf = Callable[[str], int | None]
 """Says what a GiB out of a region costs, in micro-units; None is unknown."""
 
@@ -49,7 +50,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Weights that have arrived, by the uid of the Job that brought them."""
+    """Weights that have arrived, by the uid of the Job or the engine's pod that brought them."""
 
     uid: str
     at_ms: int
@@ -64,7 +65,7 @@ class Egress:
 
     routes: tuple[Route, ...] = ()
     counted: tuple[tuple[str, int], ...] = ()
-    """(uid, counted at ms) of the Jobs whose bytes are in `routes`."""
+    """(uid, counted at ms) of the Jobs and pods whose bytes are in `routes`."""
     pending: tuple[tuple[int, Route], ...] = ()
     """What is seen and not yet in `routes`: (arrived at ms, bytes). Within a pass only; never stored."""
 
@@ -113,7 +114,7 @@ def noted(
 def booked(egress: Egress, seen: Iterable[str], now_ms: int) -> Egress:
     """Return a `noted` egress with everything in its routes.
 
-    A uid is forgotten once its Job is gone: *seen* are the Jobs that are there.
+    A uid is forgotten once its Job or pod is gone: *seen* are those that are there.
     """
     there = set(seen)
     counted = tuple(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from torpor.api.status import CountedJob, EgressExpected, EgressRow, EgressStatus
+from torpor.api.status import CostStatus, CountedDownload, EgressExpected, EgressRow, EgressStatus
 from torpor.domain import money
 from torpor.domain.costing import moved_cost
-from torpor.domain.egress import NO_EGRESS, Egress, Expected, Route
+from torpor.domain.egress import NO_EGRESS, Egress, Expected, Route, say
 
 
 def egress_of(words: EgressStatus | None) -> Egress:
@@ -29,8 +29,17 @@ def egress_words(egress: Egress, ahead: Expected | None = None) -> EgressStatus 
         bytes=sum(route.bytes for route in egress.routes),
         predicted=None if ahead is None else _ahead(ahead),
         routes=tuple(_row(route) for route in egress.routes),
-        counted=tuple(CountedJob(uid=uid, at_ms=at) for uid, at in egress.counted),
+        counted=tuple(CountedDownload(uid=uid, at_ms=at) for uid, at in egress.counted),
     )
+
+
+def said_ahead(cost: CostStatus) -> str:
+    """Return what all downloads together are about to move, and what that will cost, in words; empty if nothing."""
+    ahead = cost.egress.predicted if cost.egress else None
+    if ahead is None:
+        return ""
+    route = (ahead.from_region, ahead.to_region)
+    return say(ahead.nodes, ahead.bytes, route, ahead.cost, cost.currency or "USD")
 
 
 def _ahead(ahead: Expected) -> EgressExpected:

@@ -33,10 +33,7 @@ def cost_words(
     now_ms = epoch_ms(now) or 0
     rows = totals(meter, demand, now_ms)
     moved = meter.egress.until(now_ms)
-    cost, held = (
-        costing.cost_of(rows, meter.settled, moved),
-        costing.cost_of(rows, meter.settled),
-    )
+    cost = costing.cost_of(rows, meter.settled, moved)
     always = costing.always_on_micro_ms(rows, meter.settled)
     rate = costing.rate_micro_per_hour(meter)
     reading = read_rows(rows, meter.settled, cost, tokens, moved)
@@ -54,7 +51,7 @@ def cost_words(
             "token_prices": token_prices(cost, tokens.prompt, tokens.completion),
             "last_day": window(reading, day_before(windows, now_ms)) if windows.hours else None,
             "month": window(reading, windows.month) if windows.month else None,
-            "by_phase": phase_costs(held),
+            "by_phase": phase_costs(costing.cost_of(rows, meter.settled)),
             "egress": egress_words(meter.egress, ahead),
             "gpu_ms": gpu_ms(reading.phases),
             "as_of": now,

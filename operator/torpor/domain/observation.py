@@ -53,6 +53,8 @@ class PodSeen:
     unschedulable: str | None = None
     """The scheduler's own message while it finds no node."""
     weights_done_ms: int | None = None
+    weights_bytes: int = 0
+    """What it has fetched of its weights by itself, over the network."""
     image_pulled_ms: int | None = None
     engine_started_ms: int | None = None
     spare_ms: int | None = None

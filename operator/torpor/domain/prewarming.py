@@ -76,13 +76,13 @@ def plan(
         now_ms: The instant of this pass, epoch ms.
         recheck_ms: How long a listing is believed before the source is asked again; None = for ever.
     """
-    arrived = tuple(
-        job
-        for job in jobs
-        if job.route is not None and job.kind is JobKind.FETCH and job.state is JobState.SUCCEEDED
-    )
     found = _planned(spec, known, jobs, needs, now_ms, recheck_ms)
-    return replace(found, arrived=arrived)
+    return replace(found, arrived=tuple(job for job in jobs if _has_moved(job)))
+
+
+def _has_moved(job: JobSeen) -> bool:
+    done = job.kind is JobKind.FETCH and job.state is JobState.SUCCEEDED
+    return done and job.route is not None and job.arrived_bytes != 0
 
 
 def _planned(

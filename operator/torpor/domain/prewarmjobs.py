@@ -163,4 +163,4 @@ class WeightsPlan:
     """The latest fetch of each node that has one."""
     look_again_ms: int | None = None
     arrived: tuple[JobSeen, ...] = ()
-    """Every fetch between regions that has succeeded, whatever it is that is wanted now."""
+    """Every fetch that has moved bytes between regions, whatever it is that is wanted now."""

@@ -81,7 +81,7 @@ def prewarm_job(
             "name": names.child_name(endpoint.metadata.name, wanted.kind.value, mark),
             "namespace": endpoint.metadata.namespace,
             "labels": labels,
-            "annotations": _notes(endpoint, installation, wanted, weights) | _route(room),
+            "annotations": _notes(endpoint, installation, wanted, weights) | _route(wanted, room),
             "ownerReferences": [owner],
         },
         "spec": {
@@ -122,9 +122,11 @@ def _notes(
     }
 
 
-def _route(room: Room | None) -> dict[str, str]:
+def _route(wanted: JobWanted, room: Room | None) -> dict[str, str]:
     """Where the bytes go, written down when they set out: what is counted then follows from the Job alone."""
-    return {names.WEIGHTS_ROUTE: " ".join(room.route)} if room and room.route else {}
+    if wanted.kind is not JobKind.FETCH or room is None or room.route is None:
+        return {}
+    return {names.WEIGHTS_ROUTE: " ".join(room.route)}
 
 
 def _pod(

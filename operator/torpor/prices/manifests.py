@@ -40,6 +40,10 @@ class Entry:
     region: str = ""
     zone: str = ""
     jurisdiction: str = ""
+    fraction: str = ""
+    """Which part of a GPU one unit of the resource is, such as 1/7; the price is that of the whole."""
+    egress: str = ""
+    """Price of a GiB that leaves the region; empty if nobody says."""
     remark: str = ""
     """For whoever reads the manifest; a comment above it."""
 
@@ -70,6 +74,7 @@ def manifest_of(entry: Entry) -> Manifest:
         "metadata": {"name": entry.name},
         "spec": {
             "resourceName": entry.resource,
+            **({"fraction": entry.fraction} if entry.fraction else {}),
             "memory": entry.memory,
             "gpusPerNode": entry.gpus_per_node,
             "nodeSelector": _selector(entry),
@@ -79,6 +84,7 @@ def manifest_of(entry: Entry) -> Manifest:
             "price": {
                 "perGPUHour": money.plain(rounded),
                 "currency": entry.currency,
+                **({"egressPerGiB": entry.egress} if entry.egress else {}),
                 "source": entry.source,
                 "asOf": entry.as_of,
             },
@@ -120,6 +126,8 @@ def _column(where: tuple[int | str, ...]) -> str:
     """Return the column that a field of the manifest was filled from."""
     if "nodeSelector" in where:
         return "product"
+    if "egressPerGiB" in where:
+        return "egress_per_gib"
     words = [part for part in where if isinstance(part, str)]
     return re.sub(r"([A-Z])", r"_\1", words[-1]).lower() if words else "row"
 

@@ -23,7 +23,7 @@ from torpor.prices.skypilot import Wanted
 NEEDED: tuple[str, ...] = ("gpu_class", "price_per_gpu_hour")
 OPTIONAL: tuple[str, ...] = (
     "product", "memory", "gpus_per_node", "resource_name", "currency", "capacity_type",
-    "provider", "region", "zone", "jurisdiction", "as_of", "source",
+    "provider", "region", "zone", "jurisdiction", "as_of", "source", "fraction", "egress_per_gib",
 )  # fmt: skip
 COLUMNS = NEEDED + OPTIONAL
 
@@ -64,12 +64,14 @@ def _entry(place: Place, row: Row, file: str, wanted: Wanted) -> Entry:
     name, product = row.get("gpu_class", ""), row.get("product", "")
     check_name(place, name)
     known = with_product(product) if product else ACCELERATORS.get(name.removesuffix("-spot"))
+    fraction = row.get("fraction", "")
+    whole = None if fraction else known  # what torpor knows is of whole GPUs
     resource = row.get("resource_name") or (known.resource if known else NVIDIA)
     return Entry(
         place=place,
         name=name,
-        memory=row.get("memory") or _memory(place, name, known),
-        gpus_per_node=_per_node(place, row, known),
+        memory=row.get("memory") or _memory(place, name, whole),
+        gpus_per_node=_per_node(place, row, whole),
         resource=resource,
         node_selector=_selector(place, resource, product, known),
         price=_price(place, row),
@@ -81,6 +83,8 @@ def _entry(place: Place, row: Row, file: str, wanted: Wanted) -> Entry:
         jurisdiction=row.get("jurisdiction", ""),
         as_of=row.get("as_of") or wanted.as_of,
         source=row.get("source") or f"{file} line {place.line}",
+        fraction=fraction,
+        egress=row.get("egress_per_gib", ""),
     )
 
 
@@ -96,7 +100,7 @@ def _memory(place: Place, name: str, known: Accelerator | None) -> str:
         raise place.wrong(
             "memory",
             "",
-            f"torpor does not know GPU {name!r}; write what the driver shows, such as 46068Mi",
+            f"torpor does not know the memory of {name!r}; write what the driver shows, such as 46068Mi",
         )
     return f"{known.memory_mib}Mi"
 

@@ -9,7 +9,7 @@ from torpor.api.status.cost import (
     TokensStatus,
 )
 from torpor.api.status.egress import (
-    CountedJob,
+    CountedDownload,
     EgressExpected,
     EgressRow,
     EgressStatus,
@@ -44,7 +44,7 @@ __all__ = [
     "ComparisonStatus",
     "CostStatus",
     "CostWindow",
-    "CountedJob",
+    "CountedDownload",
     "Display",
     "EgressExpected",
     "EgressRow",

@@ -40,11 +40,11 @@ class EgressExpected(SeenWords):
     """What that will cost. Absent while no GPUClass of the bucket's region says its price."""
 
 
-class CountedJob(SeenWords):
-    """A Job whose bytes are in `routes`; remembered for a while so that it is never counted twice."""
+class CountedDownload(SeenWords):
+    """A download whose bytes are in `routes`; remembered for a while so that it is never counted twice."""
 
     uid: str
-    """UID of the Job."""
+    """UID of the Job, or of the engine's pod, that fetched."""
     at_ms: Milliseconds
     """When it was counted."""
 
@@ -64,7 +64,7 @@ class EgressStatus(SeenWords):
     ] = ()
     """The ledger of it: bytes by route and price."""
     counted: Annotated[
-        tuple[CountedJob, ...],
+        tuple[CountedDownload, ...],
         Field(json_schema_extra=by_key("uid")),
     ] = ()
-    """Jobs counted in the last 20 minutes, or still there."""
+    """Downloads counted in the last 20 minutes, or whose Job or pod is still there."""
