@@ -18,7 +18,7 @@ NEED = 7
 SCALING = {
     "maxReplicas": 8,
     "inFlightPerReplica": PER_REPLICA,
-    "keepAlive": {"policy": "fixed", "after": "5s"},
+    "keepAlive": {"policy": "fixed", "after": "15s"},
 }
 ANSWERS = {"STANDIN_TOKENS_PER_SECOND": "10", "STANDIN_REPLY_TOKENS": "40"}
 """Each answer takes four seconds: two hundred at a time are fifty a second."""
@@ -31,6 +31,8 @@ class Load:
     def __init__(self, space: Space, name: str) -> None:
         self._asked = {"model": f"{space.name}/{name}", "messages": HELLO, "max_tokens": 40}
         self._url = f"{space.torpor.url}/chat/completions"
+        limits = httpx.Limits(max_connections=MANY)
+        self._http = httpx.AsyncClient(timeout=120, trust_env=False, limits=limits)
         self._clients: list[asyncio.Task[None]] = []
         self._wanted = 0
         self.statuses: list[int] = []
@@ -44,12 +46,12 @@ class Load:
     async def end(self) -> None:
         self._wanted = 0
         await asyncio.gather(*self._clients)
+        await self._http.aclose()
 
     async def _ask(self, number: int) -> None:
-        async with httpx.AsyncClient(timeout=120, trust_env=False) as client:
-            while number < self._wanted:
-                answer = await client.post(self._url, json=self._asked)
-                self.statuses.append(answer.status_code)
+        while number < self._wanted:
+            answer = await self._http.post(self._url, json=self._asked)
+            self.statuses.append(answer.status_code)
 
 
 def replicas_over_time(deployments: Seen, name: str) -> list[tuple[float, int]]:

@@ -54,7 +54,7 @@ def long_ago(stage: Stage) -> None:
     stage.reconciler._needed[KEY] = Needed((past, past, past))
 
 
-def annotations(stage: Stage, number: int) -> dict[str, Any]:
+def marks_of(stage: Stage, number: int) -> dict[str, Any]:
     found: dict[str, Any] = stage.kube.objects[f"{PODS}tiny-{number}"]["metadata"].get(
         "annotations", {}
     )
@@ -73,13 +73,13 @@ async def three(stage: Stage) -> Stage:
 
 async def test_what_is_needed_is_not_touched(three: Stage) -> None:
     assert three.replicas() == 3
-    assert not any(annotations(three, n) for n in range(3))
+    assert not any(marks_of(three, n) for n in range(3))
 
 
 async def test_one_that_is_not_needed_is_kept_for_a_while(three: Stage) -> None:
     await tell(three, 2, 1, 2)
     again = await three.step()
-    assert (three.replicas(), annotations(three, 1)) == (3, {})
+    assert (three.replicas(), marks_of(three, 1)) == (3, {})
     assert again is not None
     assert again <= clock.now_ms() + 60_000
 
@@ -89,8 +89,8 @@ async def test_then_it_is_marked_waited_for_and_taken_down(three: Stage) -> None
     long_ago(three)
     await three.step()
     assert three.replicas() == 3
-    assert set(annotations(three, 1)) == {names.SPARE_ANNOTATION, names.DELETION_COST_ANNOTATION}
-    assert not annotations(three, 0)
+    assert set(marks_of(three, 1)) == {names.SPARE_ANNOTATION, names.DELETION_COST_ANNOTATION}
+    assert not marks_of(three, 0)
 
     marked = copy.deepcopy(three.kube.objects[PODS + "tiny-1"])
     marked["metadata"]["annotations"][names.SPARE_ANNOTATION] = str(clock.now_ms() - 3000)
@@ -101,7 +101,7 @@ async def test_then_it_is_marked_waited_for_and_taken_down(three: Stage) -> None
     await tell(three, 2, 0, 2)
     await three.step()
     assert three.replicas() == 2
-    assert names.SPARE_ANNOTATION in annotations(three, 1)  # until the pod is gone
+    assert names.SPARE_ANNOTATION in marks_of(three, 1)  # until the pod is gone
 
 
 async def test_a_request_that_came_after_the_last_poll_keeps_it(three: Stage) -> None:
@@ -121,10 +121,10 @@ async def test_what_is_needed_again_loses_its_mark(three: Stage) -> None:
     await tell(three, 2, 1, 2)
     long_ago(three)
     await three.step()
-    assert annotations(three, 1)
+    assert marks_of(three, 1)
     await tell(three, 4, 2, 4)
     await three.step()
-    assert not annotations(three, 1)
+    assert not marks_of(three, 1)
     assert three.replicas() == 3
 
 
@@ -135,5 +135,5 @@ async def test_while_a_gateway_is_silent_marks_stay(three: Stage) -> None:
     three.answers = False
     await three.demand.ask()
     await three.step()
-    assert annotations(three, 1)
+    assert marks_of(three, 1)
     assert three.replicas() == 3

@@ -221,9 +221,10 @@ class Reconciler:
         self, key: Key, endpoint: InferenceEndpoint, picture: Picture, decision: Decision
     ) -> tuple[Decision, Picture]:
         """Carry the decision out; before anything is put to sleep for idleness, ask everybody once more."""
-        if decision.replicas in (None, picture.workload.replicas):
+        to = decision.replicas
+        if to in (None, picture.workload.replicas):
             return decision, picture
-        fewer = decision.replicas is not None and decision.replicas < picture.workload.replicas
+        fewer = to is not None and to < picture.workload.replicas
         if fewer and decision.reason in (Reason.IDLE, Reason.SERVING):
             decision, picture = await self._asked_again(key, endpoint, picture)
         to = decision.replicas

@@ -67,10 +67,10 @@ class PodFacts:
     """The kubelet's own verdict, which comes later than a probe but counts when it is there."""
     leaving: bool = False
     """It is being deleted or has ended: in-flight requests finish, new ones go elsewhere."""
-    spare: bool = False
-    """It goes when its requests have ended: new ones go elsewhere while there is room."""
     incarnation: int = 0
     """Restarts of the engine container: another number is another process."""
+    spare: bool = False
+    """It goes when its requests have ended: new ones go elsewhere while there is room."""
 
     @property
     def verdict(self) -> tuple[bool, int, str | None]:
