@@ -220,12 +220,11 @@ class Reconciler:
     async def _scale(
         self, key: Key, endpoint: InferenceEndpoint, picture: Picture, decision: Decision
     ) -> tuple[Decision, Picture]:
-        """Carry the decision out; before anything is put to sleep for idleness, ask everybody once more."""
+        """Carry the decision out; before anything goes because nobody needs it, ask everybody once more."""
         to = decision.replicas
-        if to in (None, picture.workload.replicas):
+        if to is None or to == picture.workload.replicas:
             return decision, picture
-        fewer = to is not None and to < picture.workload.replicas
-        if fewer and decision.reason in (Reason.IDLE, Reason.SERVING):
+        if to < picture.workload.replicas and decision.reason in (Reason.IDLE, Reason.SERVING):
             decision, picture = await self._asked_again(key, endpoint, picture)
         to = decision.replicas
         if to is None or to == picture.workload.replicas:
