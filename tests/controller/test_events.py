@@ -105,6 +105,7 @@ async def test_a_steady_client_causes_no_write_a_request(stage: Stage) -> None:
     stage.report = {"inFlight": 1}
     await stage.demand.ask()
     await stage.step()
+    await stage.step()
     stage.kube.asked.clear()
     due: int | None = None
     for number in range(12):

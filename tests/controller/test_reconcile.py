@@ -289,6 +289,7 @@ async def test_a_job_of_an_old_source_is_deleted(stage: Stage) -> None:
     stage.apply(model={"source": "s3://models/other/"}, prewarm={"nodes": "none"})
     old = stage.jobs()
     await stage.step()
+    await stage.step()
     new = stage.jobs()
     assert len(new) == 1
     assert not set(new) & set(old)

@@ -34,6 +34,11 @@ class Wanted:
     kept_jobs: tuple[str, ...] = ()
     """Names of Jobs that are over, and that a status has to count before they may go."""
 
+    @property
+    def job_names(self) -> frozenset[str]:
+        """The Jobs that stay."""
+        return frozenset({job["metadata"]["name"] for job in self.jobs} | {*self.kept_jobs})
+
 
 class Children:
     """Writes children; remembers what it applied so that it need not do so again."""
@@ -55,7 +60,7 @@ class Children:
         account = self._ours(wanted.account, self._seen.accounts.get(key))
         account = account or await self._owned(wanted.account)
         await self._apply(key, wanted.account, account)
-        await self._settle_jobs(key, wanted.jobs, wanted.kept_jobs)
+        await self._make_jobs(key, wanted.jobs)
         if wanted.deployment is None or wanted.first_deployment is None:
             return
         current = self._ours(wanted.first_deployment, self._seen.deployments.get(key))
@@ -112,13 +117,19 @@ class Children:
         self._applied[place] = (mark, int(applied["metadata"].get("generation", 0)))
         return applied
 
-    async def _settle_jobs(self, key: Key, wanted: tuple[Json, ...], kept: tuple[str, ...]) -> None:
-        """Create the Jobs that are missing and delete those neither wanted nor *kept*; a Job is never changed."""
-        there = {job["metadata"]["name"]: job for job in self._seen.jobs(key)}
-        keep = {job["metadata"]["name"] for job in wanted} | {*kept}
-        for name, job in there.items():
-            if name not in keep and not job["metadata"].get("deletionTimestamp"):
+    async def clear_jobs(self, key: Key, kept: frozenset[str]) -> None:
+        """Delete the Jobs that are not *kept*, by name.
+
+        Only once the status that is stored says what they have found out: it may be said nowhere else.
+        """
+        for job in self._seen.jobs(key):
+            metadata = job["metadata"]
+            if metadata["name"] not in kept and not metadata.get("deletionTimestamp"):
                 await self._objects.delete(job)
+
+    async def _make_jobs(self, key: Key, wanted: tuple[Json, ...]) -> None:
+        """Create the Jobs that are missing; a Job is never changed."""
+        there = {job["metadata"]["name"] for job in self._seen.jobs(key)}
         for job in wanted:
             if job["metadata"]["name"] not in there:
                 created = await self._objects.create(job, names.FIELD_MANAGER)

@@ -44,6 +44,8 @@ class Picture:
     loading: Mapping[str, Progress] = field(default_factory=dict[str, Progress])
     """How far engines' pods are that fetch for themselves, by node."""
 
+    jobs_kept: frozenset[str] | None = None
+    """Names of the prewarm Jobs that stay; None while that is not known."""
     needed: Needed = field(default_factory=Needed)
     """When each number of replicas was last needed."""
     standing: Standing | None = None

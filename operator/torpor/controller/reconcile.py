@@ -109,6 +109,8 @@ class Reconciler:
             await self._t.objects.hurry_pod(key[0], pod.name, pod.uid, SHORTEST_GRACE_SECONDS)
         status = self._compose(endpoint, picture, decision)
         due = self._t.statuses.write(obj, endpoint.status, status)
+        if picture.jobs_kept is not None and self._t.statuses.stored(obj, status):
+            await self._t.children.clear_jobs(key, picture.jobs_kept)
         refused = clock.now_ms() + REFUSED_MS if picture.refused else None
         times = (
             decision.look_again_ms,
@@ -199,7 +201,7 @@ class Reconciler:
 
     async def _settle(self, key: Key, endpoint: InferenceEndpoint, picture: Picture) -> Picture:
         """Write the children; note why the API server refused one, or whose name is taken."""
-        refused, held = None, False
+        refused, held, jobs = None, False, None
         try:
             wanted = children_wanted(
                 endpoint,
@@ -211,11 +213,18 @@ class Reconciler:
             )
             held = held_back(endpoint, picture, wanted)
             await self._t.children.settle(key, wanted, held)
+            jobs = wanted.job_names
         except Missing:
             log.info("%s/%s: its namespace is going away", *key)
         except Stalled as error:
             refused = Fault(error.reason, error.message, retryable=False)
-        return replace(picture, refused=refused, held_back=held, workload=self._workload(key))
+        return replace(
+            picture,
+            refused=refused,
+            held_back=held,
+            jobs_kept=jobs,
+            workload=self._workload(key),
+        )
 
     async def _scale(
         self, key: Key, endpoint: InferenceEndpoint, picture: Picture, decision: Decision

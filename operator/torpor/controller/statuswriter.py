@@ -88,6 +88,17 @@ class StatusWriter:
         )
         return clock.now_ms() + self._pace_ms() if awake else None
 
+    def stored(self, obj: Json, after: EndpointStatus) -> bool:
+        """Say whether the status that is stored says all that matters; what it does not say yet may get lost.
+
+        If not for a write that is under way, the endpoint is touched at its end.
+        """
+        key = _key(obj)
+        if key in self._under_way:
+            self._more_to_say.add(key)
+            return False
+        return not matters(obj.get("status") or {}, after.to_dict())
+
     async def write_now(self, obj: Json, before: EndpointStatus, after: EndpointStatus) -> None:
         """Write the status and wait for it, if it says anything new.
 
