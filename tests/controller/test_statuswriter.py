@@ -49,12 +49,12 @@ def _written(stage: Stage, times: int) -> bool:
     return writes(stage) == times
 
 
-def say(stage: Stage, status: EndpointStatus) -> int | None:
-    return stage.statuses.write(obj_of(stage), before_of(stage), status)
+async def say(stage: Stage, status: EndpointStatus) -> int | None:
+    return await stage.statuses.write(obj_of(stage), before_of(stage), status)
 
 
 async def test_a_status_is_written_while_the_pass_goes_on(applied: Stage) -> None:
-    assert say(applied, ASLEEP) is None
+    assert await say(applied, ASLEEP) is None
     assert writes(applied) == 0
     await applied.statuses.idle()
     assert applied.status()["weights"]["hash"] == "a" * 32
@@ -66,23 +66,23 @@ async def test_what_is_said_while_a_write_is_under_way_is_said_anew_afterwards(
     applied: Stage,
 ) -> None:
     gate = applied.kube.held[STATUS_WRITE] = asyncio.Event()
-    say(applied, ASLEEP)
+    await say(applied, ASLEEP)
     await until(lambda: writes(applied) == 1)
-    assert say(applied, awake(1)) is None
-    assert say(applied, awake(2)) is None
+    assert await say(applied, awake(1)) is None
+    assert await say(applied, awake(2)) is None
     gate.set()
     await applied.statuses.idle()
     assert (writes(applied), applied.touched) == (1, [KEY])
-    say(applied, awake(3))
+    await say(applied, awake(3))
     await applied.statuses.idle()
     assert applied.status()["replicas"] == 1
     assert applied.touched == [KEY]
 
 
 async def test_figures_that_only_move_wait_for_their_turn(applied: Stage) -> None:
-    say(applied, awake(1, as_of=clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")))
+    await say(applied, awake(1, as_of=clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")))
     await applied.statuses.idle()
-    due = say(applied, awake(2))
+    due = await say(applied, awake(2))
     await applied.statuses.idle()
     assert writes(applied) == 1
     assert due is not None
@@ -93,12 +93,14 @@ async def test_a_server_that_takes_its_time_is_written_to_less_often(applied: St
     gate = applied.kube.held[STATUS_WRITE] = asyncio.Event()
     for number in range(12):
         gate.clear()
-        say(applied, EndpointStatus.model_validate({"replicas": 0, "weights": {"files": number}}))
+        await say(
+            applied, EndpointStatus.model_validate({"replicas": 0, "weights": {"files": number}})
+        )
         await until(partial(_written, applied, number + 1))
         await asyncio.sleep(0.35)
         gate.set()
         await applied.statuses.idle()
-    due = say(applied, awake(1))
+    due = await say(applied, awake(1))
     assert due is not None
     assert due - clock.now_ms() > statuswriter.STATUS_MS + 100
     await applied.statuses.idle()
@@ -108,7 +110,7 @@ async def test_a_write_that_lost_is_said_anew_once_what_it_lost_against_is_heard
     applied: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     applied.seen.endpoints[KEY]["metadata"]["resourceVersion"] = "1"
-    say(applied, ASLEEP)
+    await say(applied, ASLEEP)
     await applied.statuses.idle()
     assert "status" not in applied.kube.objects[ENDPOINT]
     assert applied.touched == [KEY]
@@ -121,7 +123,7 @@ async def test_a_server_that_refuses_is_asked_again_after_a_growing_pause(
     monkeypatch.setattr(pauses, "FIRST_SECONDS", 0.01)
     applied.kube.refuse[STATUS_WRITE] = (422, "the status is not valid")
     for _ in range(3):
-        say(applied, ASLEEP)
+        await say(applied, ASLEEP)
         await applied.statuses.idle()
     assert applied.touched == [KEY] * 3
     told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
@@ -129,16 +131,16 @@ async def test_a_server_that_refuses_is_asked_again_after_a_growing_pause(
     assert "again in 0.04 s" in told[2]
     assert "the status is not valid" in told[0]
     del applied.kube.refuse[STATUS_WRITE]
-    say(applied, ASLEEP)
+    await say(applied, ASLEEP)
     await applied.statuses.idle()
     assert applied.status()["replicas"] == 0
 
 
 async def test_an_endpoint_that_is_gone_is_not_touched(applied: Stage) -> None:
     gate = applied.kube.held[STATUS_WRITE] = asyncio.Event()
-    say(applied, ASLEEP)
+    await say(applied, ASLEEP)
     await until(lambda: writes(applied) == 1)
-    say(applied, awake(1))
+    await say(applied, awake(1))
     applied.kube.delete(ENDPOINT)
     applied.seen.forget(KEY)
     gate.set()
@@ -148,7 +150,7 @@ async def test_an_endpoint_that_is_gone_is_not_touched(applied: Stage) -> None:
 
 async def test_what_must_be_said_first_waits_for_what_is_under_way(applied: Stage) -> None:
     gate = applied.kube.held[STATUS_WRITE] = asyncio.Event()
-    say(applied, ASLEEP)
+    await say(applied, ASLEEP)
     await until(lambda: writes(applied) == 1)
     stale, before = obj_of(applied), before_of(applied)
     first = asyncio.create_task(applied.statuses.write_now(stale, before, awake(1)))
@@ -163,9 +165,24 @@ async def test_what_must_be_said_first_waits_for_what_is_under_way(applied: Stag
 
 async def test_closing_gives_up_what_is_under_way(applied: Stage) -> None:
     applied.kube.held[STATUS_WRITE] = asyncio.Event()
-    say(applied, ASLEEP)
+    await say(applied, ASLEEP)
     await until(lambda: writes(applied) == 1)
     await applied.statuses.close()
     await applied.statuses.idle()
     assert applied.touched == []
     applied.kube.held[STATUS_WRITE].set()
+
+
+async def test_passes_wait_when_many_statuses_wait(applied: Stage) -> None:
+    gate = applied.kube.silent = asyncio.Event()
+    for number in range(statuswriter.AT_ONCE + statuswriter.WAITING):
+        other = obj_of(applied)
+        other["metadata"]["name"] = f"other-{number}"
+        await asyncio.wait_for(applied.statuses.write(other, EndpointStatus(), ASLEEP), 1)
+    waiting = asyncio.create_task(say(applied, ASLEEP))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    gate.set()
+    await waiting
+    await applied.statuses.idle()
+    assert applied.status()["replicas"] == 0

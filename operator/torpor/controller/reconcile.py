@@ -86,7 +86,7 @@ class Reconciler:
             endpoint = InferenceEndpoint.model_validate(obj)
         except ValidationError as error:
             before = EndpointStatus.model_validate(obj.get("status") or {})
-            self._t.statuses.write(obj, before, invalid_status(obj, error, clock.now()))
+            await self._t.statuses.write(obj, before, invalid_status(obj, error, clock.now()))
             return None
         now_ms = clock.now_ms()
         picture = await self._look(key, endpoint, now_ms)
@@ -108,7 +108,7 @@ class Reconciler:
         for pod in with_nothing_to_finish(picture.pods, picture.demand):
             await self._t.objects.hurry_pod(key[0], pod.name, pod.uid, SHORTEST_GRACE_SECONDS)
         status = self._compose(endpoint, picture, decision)
-        due = self._t.statuses.write(obj, endpoint.status, status)
+        due = await self._t.statuses.write(obj, endpoint.status, status)
         if picture.jobs_kept is not None and self._t.statuses.stored(obj, status):
             await self._t.children.clear_jobs(key, picture.jobs_kept)
         refused = clock.now_ms() + REFUSED_MS if picture.refused else None

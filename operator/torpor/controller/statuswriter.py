@@ -34,6 +34,9 @@ WRITES_SHARE = 4
 """At most one part in so many of the time is spent on writing figures of one endpoint."""
 COUNT_SECONDS = 1.0
 AT_ONCE = 16
+WAITING = 16
+"""Statuses that wait for their turn beside those being written. Beyond that passes wait: a thousand composed statuses
+would fill the memory, and be out of date when their turn comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,11 @@ class StatusWriter:
         self._more_to_say: set[Key] = set()
         self._pauses = Pauses("writing its status")
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._room = asyncio.Semaphore(AT_ONCE + WAITING)
         self._took_ms = 0.0
         self._awake, self._count_again = 0, 0.0
 
-    def write(self, obj: Json, before: EndpointStatus, after: EndpointStatus) -> int | None:
+    async def write(self, obj: Json, before: EndpointStatus, after: EndpointStatus) -> int | None:
         """Begin to write the status if it matters now; return when figures that only move are due (epoch ms).
 
         None if they do not move, or if a write is under way: the endpoint is touched at its end.
@@ -83,6 +87,7 @@ class StatusWriter:
         if write.key in self._under_way:
             self._more_to_say.add(write.key)
             return None
+        await self._room.acquire()
         self._under_way[write.key] = asyncio.create_task(
             self._carry(write), name=f"status of {'/'.join(write.key)}"
         )
@@ -135,6 +140,7 @@ class StatusWriter:
                 self._more_to_say.add(key)
                 await asyncio.sleep(pause)
         finally:
+            self._room.release()
             del self._under_way[key]
         if key in self._more_to_say:
             self._more_to_say.discard(key)
