@@ -173,6 +173,25 @@ async def test_closing_gives_up_what_is_under_way(applied: Stage) -> None:
     applied.kube.held[STATUS_WRITE].set()
 
 
+async def test_who_has_nothing_to_put_to_sleep_waits_for_its_write(applied: Stage) -> None:
+    gate = applied.kube.held[STATUS_WRITE] = asyncio.Event()
+    writing = applied.statuses.write(obj_of(applied), before_of(applied), ASLEEP, wait=True)
+    waiting = asyncio.create_task(writing)
+    await until(lambda: writes(applied) == 1)
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+    gate.set()
+    await waiting
+    assert applied.status()["replicas"] == 0
+
+
+async def test_who_waits_is_not_held_up_by_the_pause_after_a_failure(applied: Stage) -> None:
+    applied.kube.refuse[STATUS_WRITE] = (422, "the status is not valid")
+    writing = applied.statuses.write(obj_of(applied), before_of(applied), ASLEEP, wait=True)
+    await asyncio.wait_for(writing, pauses.FIRST_SECONDS / 2)
+    await applied.statuses.close()
+
+
 async def test_passes_wait_when_many_statuses_wait(applied: Stage) -> None:
     gate = applied.kube.silent = asyncio.Event()
     for number in range(statuswriter.AT_ONCE + statuswriter.WAITING):

@@ -108,7 +108,8 @@ class Reconciler:
         for pod in with_nothing_to_finish(picture.pods, picture.demand):
             await self._t.objects.hurry_pod(key[0], pod.name, pod.uid, SHORTEST_GRACE_SECONDS)
         status = self._compose(endpoint, picture, decision)
-        due = await self._t.statuses.write(obj, endpoint.status, status)
+        asleep = not picture.workload.replicas
+        due = await self._t.statuses.write(obj, endpoint.status, status, wait=asleep)
         if picture.jobs_kept is not None and self._t.statuses.stored(obj, status):
             await self._t.children.clear_jobs(key, picture.jobs_kept)
         refused = clock.now_ms() + REFUSED_MS if picture.refused else None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torpor import clock
@@ -49,6 +49,8 @@ class _Write:
     before: EndpointStatus
     after: EndpointStatus
     quiet: bool
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it was tried, whatever came of it."""
 
 
 class StatusWriter:
@@ -70,10 +72,13 @@ class StatusWriter:
         self._took_ms = 0.0
         self._awake, self._count_again = 0, 0.0
 
-    async def write(self, obj: Json, before: EndpointStatus, after: EndpointStatus) -> int | None:
+    async def write(
+        self, obj: Json, before: EndpointStatus, after: EndpointStatus, *, wait: bool = False
+    ) -> int | None:
         """Begin to write the status if it matters now; return when figures that only move are due (epoch ms).
 
-        None if they do not move, or if a write is under way: the endpoint is touched at its end.
+        None if they do not move, or if a write is under way: the endpoint is touched at its end. Who has nothing that
+        must be put to sleep in time can *wait* until it was tried: passes then make no more work than the server takes.
         """
         said, to_say = obj.get("status") or {}, after.to_dict()
         awake, quiet = moves(to_say), not matters(said, to_say)
@@ -91,6 +96,8 @@ class StatusWriter:
         self._under_way[write.key] = asyncio.create_task(
             self._carry(write), name=f"status of {'/'.join(write.key)}"
         )
+        if wait:
+            await write.over.wait()
         return clock.now_ms() + self._pace_ms() if awake else None
 
     def stored(self, obj: Json, after: EndpointStatus) -> bool:
@@ -154,6 +161,8 @@ class StatusWriter:
             log.debug("%s/%s is gone", *write.key)
         except Exception as error:
             return self._pauses.after(write.key, error)
+        finally:
+            write.over.set()
         self._pauses.over(write.key)
         return None
 
