@@ -121,12 +121,22 @@ async def test_new_jobs_are_made_and_those_no_longer_wanted_deleted_when_that_ma
 ) -> None:
     await nursery.settle()
     moved = Wanted(ACCOUNT_WANTED, (job("tiny-fetch-1"),))
+    over = copy.deepcopy(nursery.kube.objects[JOBS + "tiny-check-1"])
+    over["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    nursery.kube.put(JOBS + "tiny-check-1", over)
     assert await nursery.settle(moved) == ["POST /apis/batch/v1/namespaces/ml/jobs"]
     nursery.kube.asked.clear()
     await nursery.children.clear_jobs(KEY, moved.job_names)
     assert nursery.kube.writes() == [f"DELETE {JOBS}tiny-check-1"]
     assert await nursery.settle(moved) == []
     assert DEPLOYMENT in nursery.kube.objects  # not wanted yet is not unwanted
+
+
+async def test_a_job_that_is_not_wanted_and_has_nothing_to_tell_yet_goes_at_once(
+    nursery: Nursery,
+) -> None:
+    await nursery.settle()
+    assert await nursery.settle(Wanted(ACCOUNT_WANTED)) == [f"DELETE {JOBS}tiny-check-1"]
 
 
 async def test_a_job_that_is_going_away_is_not_deleted_again(nursery: Nursery) -> None:

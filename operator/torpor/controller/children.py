@@ -19,6 +19,7 @@ from torpor.manifests import names
 
 Json = dict[str, Any]
 
+_ENDS = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"})
 _COLLECTED = timedelta(seconds=1)
 """How soon to look again for what Kubernetes' garbage collector is about to remove."""
 
@@ -60,7 +61,7 @@ class Children:
         account = self._ours(wanted.account, self._seen.accounts.get(key))
         account = account or await self._owned(wanted.account)
         await self._apply(key, wanted.account, account)
-        await self._make_jobs(key, wanted.jobs)
+        await self._make_jobs(key, wanted)
         if wanted.deployment is None or wanted.first_deployment is None:
             return
         current = self._ours(wanted.first_deployment, self._seen.deployments.get(key))
@@ -118,23 +119,34 @@ class Children:
         return applied
 
     async def clear_jobs(self, key: Key, kept: frozenset[str]) -> None:
-        """Delete the Jobs that are not *kept*, by name.
+        """Delete the Jobs that are over and not *kept*, by name.
 
         Only once the status that is stored says what they have found out: it may be said nowhere else.
         """
+        await self._delete_jobs(key, kept, over=True)
+
+    async def _delete_jobs(self, key: Key, kept: frozenset[str], *, over: bool) -> None:
         for job in self._seen.jobs(key):
             metadata = job["metadata"]
-            if metadata["name"] not in kept and not metadata.get("deletionTimestamp"):
+            unwanted = metadata["name"] not in kept and not metadata.get("deletionTimestamp")
+            if unwanted and is_over(job) == over:
                 await self._objects.delete(job)
 
-    async def _make_jobs(self, key: Key, wanted: tuple[Json, ...]) -> None:
-        """Create the Jobs that are missing; a Job is never changed."""
+    async def _make_jobs(self, key: Key, wanted: Wanted) -> None:
+        """Create the Jobs that are missing, delete those not wanted that have nothing to tell yet; change none."""
+        await self._delete_jobs(key, wanted.job_names, over=False)
         there = {job["metadata"]["name"] for job in self._seen.jobs(key)}
-        for job in wanted:
+        for job in wanted.jobs:
             if job["metadata"]["name"] not in there:
                 created = await self._objects.create(job, names.FIELD_MANAGER)
                 if created is not None:
                     self._seen.take_child("Job", created, deleted=False)
+
+
+def is_over(job: Json) -> bool:
+    """Say whether a Job has ended, or is about to by what its pods have done."""
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(c["type"] in _ENDS and c["status"] == "True" for c in conditions)
 
 
 def covers(wanted: Any, current: Any) -> bool:
