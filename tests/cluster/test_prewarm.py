@@ -210,9 +210,10 @@ def make_ghost(space: Space, name: str) -> None:
         if not k.startswith("weights.torpor.dev/")
     }
     kept["kubernetes.io/hostname"] = name
-    space.api.create(
-        NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": kept}}
-    )
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": kept}}
+    # Only what must be there: a check of the weights, which may run anywhere, would never run here.
+    elsewhere = {"taints": [{"key": "torpor.dev/ghost", "effect": "PreferNoSchedule"}]}
+    space.api.create(NODES, node | {"spec": elsewhere})
     status = real["status"]
     ready = [c for c in status["conditions"] if c["type"] == "Ready"]
     body = {
