@@ -55,6 +55,19 @@ class Seen:
         """Return the events of one object."""
         return [event for event in list(self.events) if event[2]["metadata"]["name"] == name]
 
+    def replicas(self, name: str) -> list[tuple[float, int]]:
+        """Return when a Deployment's replicas became which number, the first included."""
+        found: list[tuple[float, int]] = []
+        for at, _, obj in self.of(name):
+            now = int(obj["spec"].get("replicas") or 0)
+            if not found or found[-1][1] != now:
+                found.append((at, now))
+        return found
+
+    def slept(self, name: str) -> list[float]:
+        """Return when a Deployment's replicas became 0, each time."""
+        return [at for at, replicas in self.replicas(name)[1:] if not replicas]
+
 
 class ApiServer:
     """Plain JSON over the administrator's kubeconfig."""

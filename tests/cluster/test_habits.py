@@ -45,7 +45,7 @@ def test_an_endpoint_is_kept_for_as_long_as_its_users_have_taught_it(space: Spac
         assert 3 <= kept.seconds <= 40
         assert "of gaps end before" in (kept.why or "")
         space.wait_asleep("learner", timeout=90)
-        slept = _slept_at(deployments.of("learner"))
+        slept = deployments.slept("learner")[-1]
     exact = _exactly(space, after)
     print(f"kept {slept - last_byte:.2f} s, by what was learned {exact:.2f} s: {kept.why}")
     assert abs(slept - last_byte - exact) <= BOUND
@@ -93,16 +93,3 @@ def _exactly(space: Space, memory: Memory) -> float:
     assert policy is not None
     assert memory.idle_since_ms is not None
     return kept_for(memory, policy, memory.idle_since_ms).ms / 1000
-
-
-def _slept_at(events: list[tuple[float, str, dict[str, object]]]) -> float:
-    """Return when replicas were last seen to become 0."""
-    found, replicas = 0.0, 0
-    for at, _, obj in events:
-        spec = obj["spec"]
-        assert isinstance(spec, dict)
-        now = int(spec.get("replicas") or 0)
-        if replicas and not now:
-            found = at
-        replicas = now
-    return found

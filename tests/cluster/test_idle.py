@@ -46,7 +46,7 @@ def test_an_idle_endpoint_sleeps_to_the_second_and_loses_no_request_around_it(
     ):
         measured = asyncio.run(_play_all(space, deployments, pods))
         slack = _answer_time(space)
-    slept = {name: _slept(deployments, name) for name in KEEP_ALIVES}
+    slept = {name: deployments.slept(name) for name in KEEP_ALIVES}
     before, after = _orders(measured, slept)
     lags = [lag for one in measured.values() for lag in one.lags]
     statuses = [status for one in measured.values() for status in one.statuses]
@@ -92,7 +92,7 @@ async def _undisturbed(
     """Ask a ready endpoint, then nobody asks; return how late (seconds) replicas 0 was written."""
     last_byte = await _warm(space, name, pods)
     deadline = time.monotonic() + 60
-    while not (later := [at for at in _slept(deployments, name) if at > last_byte]):
+    while not (later := [at for at in deployments.slept(name) if at > last_byte]):
         assert time.monotonic() < deadline, f"{name} does not sleep"
         await asyncio.sleep(0.02)
     return later[0] - last_byte - keep_alive
@@ -148,17 +148,6 @@ def _is_ready(pods: Seen, name: str) -> bool:
         )
         for kind, obj in latest.values()
     )
-
-
-def _slept(deployments: Seen, name: str) -> list[float]:
-    """Return when replicas were seen to become 0."""
-    found, replicas = [], 0
-    for at, _, obj in deployments.of(name):
-        now = int(obj["spec"].get("replicas") or 0)
-        if replicas and not now:
-            found.append(at)
-        replicas = now
-    return found
 
 
 def _orders(measured: dict[str, Measured], slept: dict[str, list[float]]) -> tuple[int, int]:

@@ -54,16 +54,6 @@ class Load:
             self.statuses.append(answer.status_code)
 
 
-def replicas_over_time(deployments: Seen, name: str) -> list[tuple[float, int]]:
-    """Return when replicas became which number."""
-    found: list[tuple[float, int]] = []
-    for at, _, obj in deployments.of(name):
-        now = int(obj["spec"].get("replicas") or 0)
-        if not found or found[-1][1] != now:
-            found.append((at, now))
-    return found
-
-
 def turns(numbers: list[int]) -> int:
     """Return how often the direction changes."""
     up = [b > a for a, b in pairwise(numbers)]
@@ -81,7 +71,7 @@ async def _play(space: Space, deployments: Seen) -> tuple[Load, float, float]:
     down_at = time.time()
     load._wanted = 1
     deadline = time.monotonic() + 120
-    while replicas_over_time(deployments, "stairs")[-1][1] > 1 and time.monotonic() < deadline:
+    while deployments.replicas("stairs")[-1][1] > 1 and time.monotonic() < deadline:
         await asyncio.sleep(0.5)
     await asyncio.sleep(5)  # the one that is left is asked all the while
     await load.end()
@@ -92,7 +82,7 @@ def test_replicas_follow_the_load_and_nobody_is_cut_off(space: Space) -> None:
     space.start("stairs", switches=ANSWERS, spec={"scaling": SCALING})
     with space.api.watching(space.path(DEPLOYMENTS)) as deployments:
         load, up_at, down_at = asyncio.run(_play(space, deployments))
-        steps = replicas_over_time(deployments, "stairs")
+        steps = deployments.replicas("stairs")
     numbers = [number for _, number in steps]
     followed = next(at for at, number in steps if number >= NEED) - up_at
     told = ", ".join(f"{at - up_at:+.1f} s: {number}" for at, number in steps)

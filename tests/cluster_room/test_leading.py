@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster_room.kubeapi import KubeApi
+from tests.cluster_room.kubeapi import KubeApi, until
 from torpor.cluster.connect import Api, connect
 from torpor.cluster.leading import Keeper
 from torpor.cluster.lease import Lease, Lost, Pace
@@ -38,13 +37,6 @@ def keeper(api: Api, tmp_path: Path, ended: threading.Event) -> Keeper:
 
 def renewals(kube: KubeApi) -> int:
     return sum(asked.method == "PUT" for asked in kube.asked)
-
-
-async def until(true: Callable[[], Any], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        await asyncio.sleep(0.005)
 
 
 def taken_by(kube: KubeApi, name: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster_room.kubeapi import Asked, KubeApi
+from tests.cluster_room.kubeapi import Asked, KubeApi, until
 from torpor.cluster.connect import Api
 from torpor.cluster.lease import Lease, Lost, Pace
 
@@ -21,13 +21,6 @@ def candidate(api: Api, name: str, pace: Pace = PACE) -> Lease:
 def spec(kube: KubeApi) -> dict[str, Any]:
     found: dict[str, Any] = kube.objects[LEASE]["spec"]
     return found
-
-
-async def until(true: Any, seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        await asyncio.sleep(0.005)
 
 
 async def test_the_first_candidate_makes_the_lease(kube: KubeApi, api: Api) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,13 +37,6 @@ LOOPBACK = "127.0.0.77"
 def stamp(seconds_ago: float = 0) -> str:
     when = datetime.fromtimestamp(clock.now().timestamp() - seconds_ago, UTC)
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-async def until(true: Callable[[], Any], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not true within {seconds} s"
-        await asyncio.sleep(0.002)
 
 
 class Stage:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster_room.kubeapi import Asked, KubeApi, Refusal
-from tests.controller.stage import until
+from tests.cluster_room.kubeapi import Asked, KubeApi, Refusal, until
 from torpor.cluster.connect import Api
 from torpor.controller.audit import Audit
 from torpor.controller.handlers import Ears

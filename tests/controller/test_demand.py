@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.controller.stage import until
+from tests.cluster_room.kubeapi import until
 from torpor.controller.demand import DemandPoller, report_of
 from torpor.controller.seen import Key, Seen
 from torpor.domain.observation import GatewayReport, Tokens, WakeReport

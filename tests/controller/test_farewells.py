@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster_room.kubeapi import KubeApi
-from tests.controller.stage import until
+from tests.cluster_room.kubeapi import KubeApi, until
 from torpor.cluster.connect import Api
 from torpor.cluster.objects import Objects
 from torpor.controller.farewells import Farewells, last_words

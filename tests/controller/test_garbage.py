@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster_room.kubeapi import KubeApi
-from tests.controller.stage import until
+from tests.cluster_room.kubeapi import KubeApi, until
 from torpor.cluster.connect import Api
 from torpor.cluster.objects import Objects
 from torpor.controller.garbage import Home, NodeLabels

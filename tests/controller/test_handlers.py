@@ -8,8 +8,9 @@ from typing import Any
 import kopf
 import pytest
 
+from tests.cluster_room.kubeapi import until
 from tests.controller import podstates as states
-from tests.controller.stage import gpu_class, node, until
+from tests.controller.stage import gpu_class, node
 from torpor import clock
 from torpor.cluster.connect import Api
 from torpor.controller.handlers import OURS, Departed, Ears, settings

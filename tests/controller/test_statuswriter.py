@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.controller.stage import ENDPOINT, KEY, Stage, until
+from tests.cluster_room.kubeapi import until
+from tests.controller.stage import ENDPOINT, KEY, Stage
 from torpor import clock
 from torpor.api.status import EndpointStatus
 from torpor.cluster.objects import Conflict
@@ -50,7 +51,8 @@ def _written(stage: Stage, times: int) -> bool:
 
 
 async def say(stage: Stage, status: EndpointStatus) -> int | None:
-    return await stage.statuses.write(obj_of(stage), before_of(stage), status)
+    said = await stage.statuses.write(obj_of(stage), before_of(stage), status)
+    return said.due_ms
 
 
 async def test_a_status_is_written_while_the_pass_goes_on(applied: Stage) -> None:
@@ -87,6 +89,18 @@ async def test_figures_that_only_move_wait_for_their_turn(applied: Stage) -> Non
     assert writes(applied) == 1
     assert due is not None
     assert due <= clock.now_ms() + statuswriter.STATUS_MS
+
+
+async def test_figures_that_were_written_are_not_looked_at_again(applied: Stage) -> None:
+    long_ago = "2026-11-25T10:00:00Z"
+    await say(applied, awake(1, as_of=long_ago))
+    await applied.statuses.idle()
+    applied.touched.clear()
+    moved = awake(2, as_of=long_ago)
+    said = await applied.statuses.write(obj_of(applied), before_of(applied), moved)
+    assert said.stored  # all that matters was said before
+    await applied.statuses.idle()
+    assert (writes(applied), applied.touched) == (2, [])
 
 
 async def test_a_server_that_takes_its_time_is_written_to_less_often(applied: Stage) -> None:
@@ -205,3 +219,20 @@ async def test_passes_wait_when_many_statuses_wait(applied: Stage) -> None:
     await waiting
     await applied.statuses.idle()
     assert applied.status()["replicas"] == 0
+
+
+async def test_a_pass_that_writes_figures_asks_for_no_other(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.make_ready()
+    stage.run_pod()
+    stage.report = {"inFlight": 1}
+    await stage.demand.ask()
+    for _ in range(2):
+        await stage.step()
+    monkeypatch.setattr(statuswriter, "STATUS_MS", 0)  # figures are due at once
+    stage.touched.clear()
+    stage.kube.asked.clear()
+    await stage.step()
+    assert stage.kube.writes() == [f"PATCH {ENDPOINT}/status"]
+    assert stage.touched == []

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.controller.stage import until
+from tests.cluster_room.kubeapi import until
 from torpor import clock
 from torpor.controller.seen import Key
 from torpor.controller.workers import AT_ONCE, Workers

@@ -92,8 +92,8 @@ class Reconciler:
         picture = await self._look(key, endpoint, now_ms)
         picture = await self._settle(key, endpoint, picture)
         standing = standing_of(endpoint, picture, clock.now())
-        picture = self._with_need(key, endpoint, replace(picture, standing=standing))
-        decision = decide(scaling_spec(endpoint, picture), picture.view(), now_ms)
+        picture = replace(picture, standing=standing)
+        decision, picture = self._decided(key, endpoint, picture, now_ms)
         if decision.reason in SAID_FIRST and decision.replicas not in (
             None,
             picture.workload.replicas,
@@ -109,8 +109,8 @@ class Reconciler:
             await self._t.objects.hurry_pod(key[0], pod.name, pod.uid, SHORTEST_GRACE_SECONDS)
         status = self._compose(endpoint, picture, decision)
         asleep = not picture.workload.replicas
-        due = await self._t.statuses.write(obj, endpoint.status, status, wait=asleep)
-        if picture.jobs_kept is not None and self._t.statuses.stored(obj, status):
+        said = await self._t.statuses.write(obj, endpoint.status, status, wait=asleep)
+        if picture.jobs_kept is not None and said.stored:
             await self._t.children.clear_jobs(key, picture.jobs_kept)
         refused = clock.now_ms() + REFUSED_MS if picture.refused else None
         times = (
@@ -122,7 +122,7 @@ class Reconciler:
             refused,
             standing.resets_ms if standing else None,
             floor_now(endpoint, now_ms).until_ms,
-            due,
+            said.due_ms,
         )
         return min((at for at in times if at is not None), default=None)
 
@@ -171,20 +171,18 @@ class Reconciler:
             last_activity_ms=epoch_ms(endpoint.status.keep_alive.last_activity),
         )
 
-    def _with_need(self, key: Key, endpoint: InferenceEndpoint, picture: Picture) -> Picture:
-        """Note how many replicas are needed now; a controller that has just started begins to count."""
-        spec, view, replicas = (
-            scaling_spec(endpoint, picture),
-            picture.view(),
-            picture.workload.replicas,
-        )
-        known = self._needed.get(key, Needed())
-        needed = known.seen(need_of(spec, view), replicas, clock.now_ms())
+    def _decided(
+        self, key: Key, endpoint: InferenceEndpoint, picture: Picture, now_ms: int
+    ) -> tuple[Decision, Picture]:
+        """Decide, and note how many replicas are needed now; a controller that has just started begins to count."""
+        spec, replicas = scaling_spec(endpoint, picture), picture.workload.replicas
+        known, need = self._needed.get(key, Needed()), need_of(spec, picture.view())
+        picture = replace(picture, needed=known.seen(need, replicas, clock.now_ms()))
         if replicas > 1:
-            self._needed[key] = needed
+            self._needed[key] = picture.needed
         else:
             self._needed.pop(key, None)
-        return replace(picture, needed=needed)
+        return decide(spec, picture.view(), now_ms), picture
 
     def _workload(self, key: Key) -> Workload:
         return observe.workload_of(self._t.seen.deployments.get(key))
@@ -256,8 +254,7 @@ class Reconciler:
         demand, now_ms = self._t.demand.demand(key), clock.now_ms()
         memory = memory_now(endpoint, demand, picture.pods)
         picture = replace(picture, demand=demand, memory=memory)
-        picture = self._with_need(key, endpoint, picture)
-        decision = decide(scaling_spec(endpoint, picture), picture.view(), now_ms)
+        decision, picture = self._decided(key, endpoint, picture, now_ms)
         if busy and decision.reason is Reason.IDLE:
             message = f"the engine still runs {busy} requests that no gateway knows of"
             decision = Decision(Reason.SERVING, message, look_again_ms=now_ms + 1000)

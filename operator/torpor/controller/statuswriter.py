@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torpor import clock
 from torpor.api.status import EndpointStatus
@@ -37,6 +37,15 @@ AT_ONCE = 16
 WAITING = 16
 """Statuses that wait for their turn beside those being written. Beyond that passes wait: a thousand composed statuses
 would fill the memory, and be out of date when their turn comes."""
+
+
+class Said(NamedTuple):
+    """What became of a status that a pass has composed."""
+
+    due_ms: int | None
+    """When figures that only move are to be written; None if they do not move, or if the endpoint is touched then."""
+    stored: bool
+    """Whether the status that is stored says all of it that matters; what it does not say yet may get lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,42 +83,33 @@ class StatusWriter:
 
     async def write(
         self, obj: Json, before: EndpointStatus, after: EndpointStatus, *, wait: bool = False
-    ) -> int | None:
-        """Begin to write the status if it matters now; return when figures that only move are due (epoch ms).
+    ) -> Said:
+        """Begin to write the status if it matters now.
 
-        None if they do not move, or if a write is under way: the endpoint is touched at its end. Who has nothing that
-        must be put to sleep in time can *wait* until it was tried: passes then make no more work than the server takes.
+        While one is under way no other is begun: the endpoint is touched at its end. Who has nothing that must be put
+        to sleep in time can *wait* until it was tried: passes then make no more work than the server takes.
         """
         said, to_say = obj.get("status") or {}, after.to_dict()
         awake, quiet = moves(to_say), not matters(said, to_say)
+        key = _key(obj)
+        free = key not in self._under_way
         due = (epoch_ms(before.cost.as_of) or 0) + self._pace_ms() if awake else None
         if quiet and (due is None or clock.now_ms() < due):
-            return due
+            return Said(due, stored=free)
         patch = patch_between(said, to_say)
         if not patch:
-            return due
-        write = _Write(_key(obj), obj, patch, before, after, quiet)
-        if write.key in self._under_way:
-            self._more_to_say.add(write.key)
-            return None
+            return Said(due, stored=free)
+        if not free:
+            self._more_to_say.add(key)
+            return Said(None, stored=False)
+        write = _Write(key, obj, patch, before, after, quiet)
         await self._room.acquire()
-        self._under_way[write.key] = asyncio.create_task(
-            self._carry(write), name=f"status of {'/'.join(write.key)}"
+        self._under_way[key] = asyncio.create_task(
+            self._carry(write), name=f"status of {'/'.join(key)}"
         )
         if wait:
             await write.over.wait()
-        return clock.now_ms() + self._pace_ms() if awake else None
-
-    def stored(self, obj: Json, after: EndpointStatus) -> bool:
-        """Say whether the status that is stored says all that matters; what it does not say yet may get lost.
-
-        If not for a write that is under way, the endpoint is touched at its end.
-        """
-        key = _key(obj)
-        if key in self._under_way:
-            self._more_to_say.add(key)
-            return False
-        return not matters(obj.get("status") or {}, after.to_dict())
+        return Said(clock.now_ms() + self._pace_ms() if awake else None, stored=quiet)
 
     async def write_now(self, obj: Json, before: EndpointStatus, after: EndpointStatus) -> None:
         """Write the status and wait for it, if it says anything new.

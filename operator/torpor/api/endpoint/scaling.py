@@ -6,6 +6,7 @@ that runs it. That default is `adaptive`; an endpoint that sets `after` without 
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache, lru_cache
 from typing import Annotated
 from zoneinfo import available_timezones
 
@@ -86,6 +87,22 @@ class KeepAlive(Words):
         return round((self.after or FIXED_DEFAULT).total_seconds())
 
 
+@lru_cache(1024)
+def _fault_of(cron: str) -> str:
+    """Return why an expression is never due; empty if it is. Remembered: an endpoint is read in every pass."""
+    try:
+        next(CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC)))
+    except (CronSimError, StopIteration) as error:
+        return str(error).lower() or "no such day"
+    return ""
+
+
+@cache
+def _zones() -> frozenset[str]:
+    """Return the tz database's names; to find them its whole folder is read."""
+    return frozenset(available_timezones())
+
+
 class Schedule(Words):
     """A recurring time in which more replicas are kept."""
 
@@ -106,16 +123,14 @@ class Schedule(Words):
     @field_validator("cron")
     @classmethod
     def _is_due_some_day(cls, cron: str) -> str:
-        try:
-            next(CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC)))
-        except (CronSimError, StopIteration) as error:
-            raise ValueError(f"is never due ({str(error).lower() or 'no such day'})") from error
+        if fault := _fault_of(cron):
+            raise ValueError(f"is never due ({fault})")
         return cron
 
     @field_validator("time_zone")
     @classmethod
     def _is_known(cls, zone: str) -> str:
-        if zone not in available_timezones():
+        if zone not in _zones():
             raise ValueError("is not in the tz database")
         return zone
 
