@@ -36,9 +36,9 @@ def before_of(stage: Stage) -> EndpointStatus:
 
 
 def awake(seconds: int, as_of: str = "2026-11-26T10:00:00Z") -> EndpointStatus:
-    """A status with figures of which only `accrued` tells two *seconds* apart."""
+    """A status with figures of which only `spent` tells two *seconds* apart."""
     return EndpointStatus.model_validate(
-        {"replicas": 1, "cost": {"accrued": str(seconds), "asOf": as_of}}
+        {"replicas": 1, "cost": {"spent": str(seconds), "asOf": as_of}}
     )
 
 
