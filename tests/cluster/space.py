@@ -155,3 +155,12 @@ class Space:
         with httpx.Client(timeout=timeout, trust_env=False) as client:
             answer = client.post(f"{self.torpor.url}/chat/completions", json=asked, headers=headers)
         return Reply(answer.status_code, answer.json(), began, time.time(), answer.headers)
+
+    def chat_until(self, name: str, status: int, timeout: float = 10.0) -> Reply:
+        """Ask until the answer has this status: gateways hear of a condition when we do, not before."""
+
+        def look() -> Reply | None:
+            reply = self.chat(name)
+            return reply if reply.status == status else None
+
+        return until(f"{self.name}/{name} answers {status}", look, timeout)
