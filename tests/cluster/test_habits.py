@@ -92,4 +92,4 @@ def _exactly(space: Space, memory: Memory) -> float:
     policy = adaptive_policy(space.read("learner").spec.scaling.keep_alive)
     assert policy is not None
     assert memory.idle_since_ms is not None
-    return kept_for(memory, policy, memory.idle_since_ms).ms / 1000
+    return (kept_for(memory, policy, memory.idle_since_ms).ms or 0) / 1000

@@ -31,6 +31,25 @@ PLURALS = {
 }
 
 
+NO_GPU: Json = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
+}
+
+
+def _pod_on(endpoint: str, gpu_class: str) -> Json:
+    labels = {
+        names.ENDPOINT_LABEL: endpoint,
+        names.COMPONENT_LABEL: names.COMPONENT_ENGINE,
+        names.GPU_CLASS_LABEL: gpu_class,
+    }
+    name = f"{endpoint}-pod"
+    metadata = {"namespace": "ml", "name": name, "uid": f"uid-of-{name}", "labels": labels}
+    return {"metadata": metadata, "status": {}}
+
+
 class Listener:
     """kopf's part: calls the handlers that were registered, as its watches would."""
 
@@ -130,6 +149,19 @@ async def test_an_endpoint_that_is_deleted_is_forgotten_and_cleaned_up_after(
     working = {task.get_name() for task in asyncio.all_tasks()}
     assert "endpoint ml/other" in working
     assert "endpoint ml/tiny" not in working
+
+
+async def test_a_pod_that_finds_no_gpu_concerns_those_who_hold_one_that_costs_nothing(
+    full: Listener,
+) -> None:
+    await full.hear("pods", _pod_on("other", "l40s"))
+    pending = _pod_on("tiny", "l40s") | {"status": {"conditions": [NO_GPU]}}
+    assert await full.hear("pods", pending) == {KEY}  # here a GPU is paid for by the hour
+    owned = gpu_class()
+    owned["spec"]["capacityType"] = "owned"
+    await full.hear("gpuclasses", owned)
+    assert await full.hear("pods", pending) == {KEY, OTHER}
+    assert await full.hear("pods", _pod_on("tiny", "l40s")) == {KEY}
 
 
 async def test_who_was_deleted_is_told_once_as_it_was_last_and_with_its_pods(api: Api) -> None:

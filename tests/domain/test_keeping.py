@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from torpor.domain.keepalive import WEIGHTS, Bounds, Keep, Learned, learn_cold_start
-from torpor.domain.keeping import Adaptive, Memory, kept_for, remembered
+from torpor.domain.keeping import Adaptive, Memory, kept_for, kept_for_nothing, remembered
 from torpor.domain.observation import Demand, GatewayReport, PodSeen
 from torpor.domain.prewake import Prewake
 
@@ -55,7 +55,7 @@ def test_an_endpoint_with_a_fixed_time_learns_the_same() -> None:
 
 def test_who_comes_back_every_forty_seconds_is_waited_for() -> None:
     memory = remembered(Memory(), BALANCED, every(40, 60), ())
-    assert 40_000 < kept_for(memory, BALANCED, NOW).ms < 60_000
+    assert 40_000 < (kept_for(memory, BALANCED, NOW).ms or 0) < 60_000
 
 
 def test_who_comes_back_every_two_hours_is_not() -> None:
@@ -77,6 +77,20 @@ def test_a_start_ahead_of_demand_is_counted_from_the_end_of_the_last_activity(
 
 def test_a_dearer_wait_is_avoided_for_longer() -> None:
     memory = Memory(learn_cold_start(Learned(), 180))
-    times = [kept_for(memory, Adaptive(WEIGHTS[p], Bounds()), NOW).ms for p in WEIGHTS]
+    times = [kept_for(memory, Adaptive(WEIGHTS[p], Bounds()), NOW).ms or 0 for p in WEIGHTS]
     assert times == sorted(times)
     assert times[0] < times[-1]
+
+
+def test_on_a_gpu_that_costs_nothing_more_there_is_no_time_out_and_who_waits_gets_it() -> None:
+    kept = kept_for_nothing(Adaptive(5, Bounds(least_s=20)), "ours")
+    assert (kept.ms, kept.yields_ms, kept.ahead_ms) == (None, 20_000, None)
+    assert (
+        kept.why == "ours costs nothing more while it idles: kept until another endpoint needs it"
+    )
+
+
+def test_a_longest_time_that_the_spec_names_holds_there_too() -> None:
+    kept = kept_for_nothing(Adaptive(5, Bounds(15, 1800), most_s=1800), "ours")
+    assert (kept.ms, kept.yields_ms) == (1_800_000, 15_000)
+    assert kept.why.endswith("needs it, or for 30 min")

@@ -119,7 +119,7 @@ def _keep_alive_words(
     ]
     ahead = kept.ahead_ms if decision.replicas is None and not picture.workload.replicas else None
     return KeepAliveStatus(
-        seconds=kept.ms // 1000,
+        seconds=None if kept.ms is None else kept.ms // 1000,
         why=kept.why,
         deadline=moment(decision.deadline_ms) if decision.deadline_ms is not None else None,
         ahead=moment(ahead[0]) if ahead and ahead[0] > now_ms else None,

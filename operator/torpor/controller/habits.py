@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.controller.picture import Picture
-from torpor.domain.keeping import Kept, Memory, adaptive_policy, kept_for, remembered
+from torpor.domain.keeping import (
+    Kept,
+    Memory,
+    adaptive_policy,
+    kept_for,
+    kept_for_nothing,
+    remembered,
+)
 from torpor.domain.observation import Demand, PodSeen, combined
+from torpor.domain.placement import GPUClassView
 from torpor.domain.remembering import memory_of
 from torpor.domain.scalingview import ScalingSpec
 from torpor.domain.schedules import Floor, Schedule, floor_at
@@ -29,6 +37,7 @@ def scaling_spec(endpoint: InferenceEndpoint, picture: Picture) -> ScalingSpec:
         max_replicas=scaling.max_replicas,
         in_flight_per_replica=scaling.in_flight_per_replica,
         keep_alive_ms=kept.ms,
+        yields_ms=kept.yields_ms,
         kept_because="" if fixed else kept.why,
         ahead_ms=kept.ahead_ms,
         suspend=scaling.suspend,
@@ -54,4 +63,22 @@ def kept_now(endpoint: InferenceEndpoint, picture: Picture) -> Kept:
     if policy is None or fixed is not None:
         said = f"fixed: {fixed} s after the last response, as spec.scaling.keepAlive says"
         return Kept((fixed or 0) * 1000, said)
+    view = gpu_class_of(picture)
+    if view is not None and view.costs_nothing_more:
+        return kept_for_nothing(policy, view.name)
     return kept_for(memory, policy, memory.idle_since_ms or picture.now_ms)
+
+
+def yields_after_ms(endpoint: InferenceEndpoint) -> int | None:
+    """Return how long an endpoint must have been idle to give its GPUs to another; None with a fixed keep-alive."""
+    policy = adaptive_policy(endpoint.spec.scaling.keep_alive)
+    return None if policy is None else kept_for_nothing(policy, "").yields_ms
+
+
+def gpu_class_of(picture: Picture) -> GPUClassView | None:
+    """Return the class that the newest of its pods runs on, or the one that it would be placed on."""
+    living = [pod for pod in picture.pods if pod.gone_ms is None and pod.deleted_ms is None]
+    newest = max(living, key=lambda pod: pod.created_ms, default=None)
+    if newest is None:
+        return picture.placement.gpu_class
+    return next((view for view in picture.classes if view.name == newest.gpu_class), None)

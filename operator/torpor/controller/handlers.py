@@ -19,6 +19,8 @@ import kopf
 from torpor import clock
 from torpor.cluster.connect import Api
 from torpor.controller.audit import Shelf
+from torpor.controller.observe import class_views
+from torpor.controller.pods import is_pending
 from torpor.controller.seen import Key, Seen
 from torpor.controller.workers import Workers
 from torpor.domain.observation import PodSeen
@@ -164,8 +166,15 @@ class Ears:
         return [key for key in self._seen.endpoints if self._seen.weights_label(key) in changed]
 
     def _take_pod(self, obj: Json, gone: bool) -> Iterable[Key]:
+        """A pod that finds no GPU also concerns those who hold one."""
         key = self._seen.take_pod(obj, gone, clock.now_ms())
-        return () if key is None else (key,)
+        if key is None:
+            return ()
+        if gone or not is_pending(obj):
+            return (key,)
+        views, _ = class_views(self._seen.classes.values(), clock.now_ms())
+        kept = {view.name for view in views if view.costs_nothing_more}
+        return (key, *self._seen.awake_on(kept))
 
     def _taker(self, kind: str) -> Take:
         def take(obj: Json, gone: bool) -> Iterable[Key]:

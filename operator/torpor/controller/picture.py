@@ -48,6 +48,10 @@ class Picture:
     """Names of the prewarm Jobs that stay; None while that is not known."""
     needed: Needed = field(default_factory=Needed)
     """When each number of replicas was last needed."""
+    needed_by: str = ""
+    """Who waits for the GPUs that its idle replicas hold, and gets them; empty while nobody does."""
+    contested: bool = False
+    """Whether anybody waits for a GPU such as it holds, whoever gives it."""
     standing: Standing | None = None
     """How the month's budget stands; None without one."""
 
@@ -85,4 +89,5 @@ class Picture:
             self.last_activity_ms,
             self.needed,
             over_budget=self.standing.sentence if self.standing and refused else "",
+            needed_by=self.needed_by,
         )

@@ -65,6 +65,12 @@ def pod_seen(pod: Json, before: PodTimes | None = None, gone_ms: int | None = No
     )
 
 
+def is_pending(pod: Json) -> bool:
+    """Say whether the scheduler finds no node for a pod."""
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(c["type"] == "PodScheduled" and _unschedulable(c) is not None for c in conditions)
+
+
 def merged(before: PodTimes | None, now: PodTimes) -> PodTimes:
     """Return the instants known after one more state of the object was seen."""
     if before is None:

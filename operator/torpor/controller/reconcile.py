@@ -32,6 +32,7 @@ from torpor.controller.progress import ProgressPoller
 from torpor.controller.seen import Key, Seen
 from torpor.controller.statuswriter import StatusWriter
 from torpor.controller.wanting import children_wanted, held_back
+from torpor.controller.yielding import contested
 from torpor.domain import failing, prewarming
 from torpor.domain.leaving import SHORTEST_GRACE_SECONDS, with_nothing_to_finish
 from torpor.domain.observation import Fault, Workload
@@ -51,6 +52,8 @@ log = logging.getLogger(__name__)
 
 REFUSED_MS = 30_000
 """How soon to try again what the API server refused, or whose name was taken: no event tells when that heals."""
+CONTESTED_MS = 1_000
+"""How soon to look again while somebody waits for such a GPU as this endpoint holds: who gives one may change."""
 SAID_FIRST = frozenset({Reason.FAILED, Reason.SUSPENDED})
 """Taken down while requests may wait: the status says why before `replicas` is 0, or a gateway would wake it again."""
 
@@ -92,6 +95,7 @@ class Reconciler:
         picture = await self._look(key, endpoint, now_ms)
         picture = await self._settle(key, endpoint, picture)
         standing = standing_of(endpoint, picture, clock.now())
+        picture = contested(self._t.seen, self._t.demand.demand, key, endpoint, picture)
         picture = replace(picture, standing=standing)
         decision, picture = self._decided(key, endpoint, picture, now_ms)
         if decision.reason in SAID_FIRST and decision.replicas not in (
@@ -123,6 +127,7 @@ class Reconciler:
             standing.resets_ms if standing else None,
             floor_now(endpoint, now_ms).until_ms,
             said.due_ms,
+            clock.now_ms() + CONTESTED_MS if picture.contested else None,
         )
         return min((at for at in times if at is not None), default=None)
 

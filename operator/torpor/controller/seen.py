@@ -7,7 +7,7 @@ flap), and a pod that is gone is remembered for ten minutes, so that its bill ca
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -86,6 +86,13 @@ class Seen:
             for pod in self.pods_of(key, names.COMPONENT_ENGINE):
                 if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
                     yield pod
+
+    def awake_on(self, classes: Collection[str]) -> Iterator[Key]:
+        """Return the endpoints whose engines are on a GPU of these classes."""
+        for key in list(self.endpoints) if classes else ():
+            pods = self.pods_of(key, names.COMPONENT_ENGINE)
+            if any(pod["metadata"]["labels"].get(names.GPU_CLASS_LABEL) in classes for pod in pods):
+                yield key
 
     def pods_of(self, key: Key, component: str) -> list[Json]:
         """Return the endpoint's living pods of one component, as objects."""

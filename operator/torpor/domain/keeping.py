@@ -21,6 +21,7 @@ from torpor.domain.keepalive import (
     keep,
     learn,
     learn_cold_start,
+    told,
 )
 from torpor.domain.observation import Demand, PodSeen
 from torpor.domain.prewake import Price
@@ -49,14 +50,19 @@ class Adaptive:
     weight: float
     """What a second of waiting is worth, in GPU-seconds."""
     bounds: Bounds
+    most_s: float | None = None
+    """The longest time that the spec itself names; None if only the usual bound holds."""
 
 
 class Kept(NamedTuple):
     """How long idle replicas are kept, and when they are started again ahead of demand (epoch ms, from and until)."""
 
-    ms: int
+    ms: int | None
+    """None: until somebody else needs the GPUs."""
     why: str
     ahead_ms: tuple[int, int] | None = None
+    yields_ms: int | None = None
+    """How long they must have been idle to leave for somebody who needs the GPUs; None: they do not."""
 
 
 def adaptive_policy(keep_alive: KeepAlive) -> Adaptive | None:
@@ -70,7 +76,7 @@ def adaptive_policy(keep_alive: KeepAlive) -> Adaptive | None:
         min(usual.least_s, most or usual.least_s) if least is None else least,
         max(usual.most_s, least or usual.most_s) if most is None else most,
     )
-    return Adaptive(WEIGHTS[(keep_alive.profile or Profile.BALANCED).value], bounds)
+    return Adaptive(WEIGHTS[(keep_alive.profile or Profile.BALANCED).value], bounds, most)
 
 
 def remembered(
@@ -102,6 +108,18 @@ def kept_for(memory: Memory, policy: Adaptive, idle_since_ms: int) -> Kept:
     learned = memory.learned
     chosen = keep(learned, _price(learned, policy), _hour(idle_since_ms), policy.bounds)
     return Kept(round(chosen.seconds * 1000), chosen.why, _ahead(chosen, memory.idle_since_ms))
+
+
+def kept_for_nothing(policy: Adaptive, gpu_class: str) -> Kept:
+    """Return for how long replicas are kept on GPUs that cost the same whether or not anybody uses them.
+
+    Nothing is started ahead of demand there: a replica that has left, left for somebody who needed its GPUs.
+    """
+    most, least = policy.most_s, round(policy.bounds.least_s * 1000)
+    why = f"{gpu_class} costs nothing more while it idles: kept until another endpoint needs it"
+    if most is None:
+        return Kept(None, why, yields_ms=least)
+    return Kept(round(most * 1000), f"{why}, or for {told(most)}", yields_ms=least)
 
 
 def _ahead(chosen: Keep, gap_began_ms: int | None) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from torpor.api.conditions import Reason
+from torpor.api.gpuclass import CapacityType
 from torpor.api.jurisdictions import lies_within
 from torpor.domain import money
 from torpor.domain.money import Exact, lowest
@@ -57,6 +58,12 @@ class GPUClassView:
         """Give what one hour of one unit costs now, in micro-units, without rounding; None if unknown."""
         price = self.micro_per_hour
         return None if price is None else lowest(price * self.fraction)
+
+    @property
+    def costs_nothing_more(self) -> bool:
+        """Whether it costs the same used or not: owned, reserved under a contract, or free of charge."""
+        contract = self.capacity_type in (CapacityType.OWNED, CapacityType.RESERVED)
+        return contract or self.micro_per_hour == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +134,7 @@ def place(
         return Placement(None, need_bytes=need, fault=_fault(Reason.GPU_CLASS_NOT_FOUND, message))
     rejected: list[Rejected] = []
     for candidate, gpus in _candidates(spec, classes, need):
-        fitting = _nodes_for(candidate, gpus or 1, nodes)
+        fitting = nodes_for(candidate, gpus or 1, nodes)
         why = (
             _refusal(spec, candidate, gpus or 1)
             or _too_small(spec, candidate, gpus, need)
@@ -211,7 +218,8 @@ def _no_nodes(candidate: GPUClassView, gpus: int | None, fitting: tuple[str, ...
     return f"no schedulable node with {wanted} has {gpus} {candidate.resource}"
 
 
-def _nodes_for(candidate: GPUClassView, gpus: int, nodes: Sequence[NodeView]) -> tuple[str, ...]:
+def nodes_for(candidate: GPUClassView, gpus: int, nodes: Sequence[NodeView]) -> tuple[str, ...]:
+    """Return the names of the schedulable nodes of a class that have so many GPUs, whether or not they are free."""
     return tuple(
         node.name
         for node in sorted(nodes, key=lambda n: n.name)

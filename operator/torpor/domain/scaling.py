@@ -23,6 +23,9 @@
 With a budget that is spent (refuseWake) neither minReplicas nor a schedule keeps anything, and nothing idle is kept for
 more than 5 s: what runs answers to its end, and then nothing is kept.
 
+Idle replicas on GPUs that cost nothing more while they idle are kept (14) until another endpoint waits for such a GPU
+and they are the ones that will be missed least (`domain.yielding`): then they leave (11, 15).
+
 What is started ahead of demand (7) and not asked for is kept until its own time is over (14), not for as long as after
 an answer. How long replicas are kept, and when one is started ahead, is said by `torpor.domain.keeping`.
 
@@ -49,20 +52,26 @@ from torpor.domain.shrinking import may_go, need_of, spare_pod, spared_at
 
 _SERVING = "answers requests"
 
-
 Rule = Callable[[ScalingSpec, ScalingView, int], Decision | None]
 
 
 def decide(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision:
     """Return what the number of replicas should be at *now_ms*."""
+    if view.needed_by and spec.yields_ms is not None:
+        because = f"its GPUs are needed by {view.needed_by}"
+        spec = replace(spec, keep_alive_ms=spec.yields_ms, kept_because=because)
     if view.over_budget:
-        spec = replace(spec, min_replicas=0, keep_alive_ms=min(spec.keep_alive_ms, LULL_MS))
+        spec = replace(spec, min_replicas=0, keep_alive_ms=_at_most(LULL_MS, spec.keep_alive_ms))
     decision = next(found for rule in RULES if (found := rule(spec, view, now_ms)) is not None)
     fewer_at = spared_at(spec, view)
     if fewer_at is None or fewer_at <= now_ms:
         return decision
     again = decision.look_again_ms
     return replace(decision, look_again_ms=fewer_at if again is None else min(again, fewer_at))
+
+
+def _at_most(limit: int, keep_alive_ms: int | None) -> int:
+    return limit if keep_alive_ms is None else min(limit, keep_alive_ms)
 
 
 def _waking_orserving(view: ScalingView) -> Reason:
@@ -183,8 +192,8 @@ def _still_starting(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision 
 
 
 def _fewer_needed(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
-    since, replicas = idle_since(view), view.workload.replicas
-    if not _asked(view) and since is not None and now_ms >= since + spec.keep_alive_ms:
+    replicas, until = view.workload.replicas, _kept_until(spec, view)
+    if not _asked(view) and until is not None and now_ms >= until:
         return None  # all of them go
     spare = spare_pod(spec, view, now_ms)
     if spare is None:
@@ -219,19 +228,30 @@ def _within_keep_alive(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Dec
         if now_ms < settled:
             return Decision(Reason.SERVING, _SERVING, None, settled)
         return Decision(Reason.KEEPING_WARM, _kept_warm(spec, view))
-    deadline = since + spec.keep_alive_ms
+    deadline = _kept_until(spec, view)
     if unasked := _unasked_until(spec, view, since):
         deadline = max(unasked, settled)
-    if now_ms >= deadline:
+    if deadline is not None and now_ms >= deadline:
         return None
     if now_ms < settled:
-        return Decision(Reason.SERVING, _SERVING, None, min(settled, deadline), deadline)
-    keep = f"idle, kept warm for {spec.keep_alive_ms / 1000:g} s after the last response"
+        again = settled if deadline is None else min(settled, deadline)
+        return Decision(Reason.SERVING, _SERVING, None, again, deadline)
+    keep = f"idle, kept warm for {_seconds(spec)} after the last response"
     if unasked:
         keep = f"woken ahead of demand, which has not come yet: {spec.kept_because}"
     elif spec.kept_because:
         keep = f"idle: {spec.kept_because}"
     return Decision(Reason.KEEPING_WARM, keep, None, deadline, deadline)
+
+
+def _kept_until(spec: ScalingSpec, view: ScalingView) -> int | None:
+    """Return until when idle replicas are kept if nobody asks; None while nothing is Ready, or without an end."""
+    since = idle_since(view)
+    return None if since is None or spec.keep_alive_ms is None else since + spec.keep_alive_ms
+
+
+def _seconds(spec: ScalingSpec) -> str:
+    return f"{(spec.keep_alive_ms or 0) / 1000:g} s"
 
 
 def _unasked_until(spec: ScalingSpec, view: ScalingView, since: int) -> int | None:
@@ -242,10 +262,11 @@ def _unasked_until(spec: ScalingSpec, view: ScalingView, since: int) -> int | No
     return until if since >= start > (view.demand.last_byte_ms or 0) else None
 
 
-def _idle(spec: ScalingSpec, _: ScalingView, __: int) -> Decision | None:
-    return Decision(
-        Reason.IDLE, f"no request for {spec.keep_alive_ms / 1000:g} s", spec.min_replicas
-    )
+def _idle(spec: ScalingSpec, view: ScalingView, _: int) -> Decision | None:
+    said = f"no request for {_seconds(spec)}"
+    if view.needed_by:
+        said = f"{said}, and {view.needed_by} waits for its GPUs"
+    return Decision(Reason.IDLE, said, spec.min_replicas)
 
 
 def _floor(spec: ScalingSpec) -> str:

@@ -19,7 +19,10 @@ class ScalingSpec:
     """The floor now: minReplicas, or what a schedule keeps."""
     max_replicas: int = 1
     in_flight_per_replica: int = 32
-    keep_alive_ms: int = 120_000
+    keep_alive_ms: int | None = 120_000
+    """How long idle replicas are kept; None: until somebody else needs their GPUs."""
+    yields_ms: int | None = None
+    """How long they must have been idle to leave for somebody who does; None: they do not."""
     kept_because: str = ""
     """How the adaptive policy found that time, in a sentence; empty for a fixed one."""
     ahead_ms: tuple[int, int] | None = None
@@ -60,6 +63,8 @@ class ScalingView:
     """When each number of replicas was last needed."""
     over_budget: str = ""
     """Why nothing may be woken before the next month, in a sentence; empty while it may."""
+    needed_by: str = ""
+    """Who waits for the GPUs that this endpoint's idle replicas hold; empty while nobody does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,12 +47,15 @@ def spare_pod(spec: ScalingSpec, view: ScalingView, now_ms: int) -> PodSeen | No
 
 
 def spared_at(spec: ScalingSpec, view: ScalingView) -> int | None:
-    """Return from when on the last replica is not worth keeping, if nothing changes; None while it is needed."""
-    replicas = view.workload.replicas
+    """Return from when on the last replica is not worth keeping, if nothing changes.
+
+    None while it is needed, and while it costs nothing to keep.
+    """
+    replicas, keep_ms = view.workload.replicas, spec.keep_alive_ms
     last = view.needed.last(replicas)
-    if last is None or replicas <= max(1, need_of(spec, view)):
+    if last is None or keep_ms is None or replicas <= max(1, need_of(spec, view)):
         return None
-    return last + spec.keep_alive_ms
+    return last + keep_ms
 
 
 def may_go(view: ScalingView, pod: PodSeen, now_ms: int) -> bool:

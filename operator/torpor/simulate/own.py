@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.faults import first_fault
 from torpor.cluster.endpoints import Json, Unreadable
-from torpor.domain.gaps import MIDS, Habits
+from torpor.domain.gaps import LONGEST_S, MIDS, Habits
 from torpor.domain.keepalive import WEIGHTS, Bounds, cold_start, keep
 from torpor.domain.keeping import UNSEEN_START_S, adaptive_policy
 from torpor.domain.prewake import Price, gap_cost
@@ -86,7 +86,8 @@ def study_own(obj: Json) -> Own:
             f"{name} has not been asked twice yet: nothing is known of how its users come back"
         )
     cold_s = cold_start(learned, UNSEEN_START_S)
-    kept_s = endpoint.status.keep_alive.seconds or 0
+    seconds = endpoint.status.keep_alive.seconds
+    kept_s = LONGEST_S if seconds is None else seconds
     policy = adaptive_policy(endpoint.spec.scaling.keep_alive)
     bounds = policy.bounds if policy else Bounds()
     others = [

@@ -146,7 +146,7 @@ class KeepAliveStatus(SeenWords):
     """How long an idle replica is kept now."""
 
     seconds: int | None = None
-    """Idle time after which replicas are put to sleep."""
+    """Idle time after which replicas are put to sleep. Absent while they are kept until somebody needs their GPUs."""
     why: str | None = None
     """How that time was found."""
     deadline: Timestamp | None = None
