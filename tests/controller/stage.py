@@ -16,6 +16,7 @@ from torpor.cluster.objects import Objects
 from torpor.controller.children import Children
 from torpor.controller.demand import DemandPoller
 from torpor.controller.engines import Engines
+from torpor.controller.loads import LoadPoller
 from torpor.controller.progress import ProgressPoller
 from torpor.controller.reconcile import Reconciler, Tools
 from torpor.controller.seen import Key, Seen
@@ -65,7 +66,7 @@ class Stage:
         tools = Tools(
             self.seen, self.demand, self._engines, objects, Children(self.seen, objects),
             Installation("example.com/torpor:1", "vllm/vllm-openai:v0.32.0"), self.statuses,
-            self.progress,
+            self.progress, LoadPoller(self.seen, self._engines, self.touched.append),
         )  # fmt: skip
         self.reconciler = Reconciler(tools)
         self.kube.told = self.hear

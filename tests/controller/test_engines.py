@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from torpor.controller.engines import Engines, running_or_waiting
+from torpor.controller.engines import Engines, load_of
+from torpor.domain.engineload import EngineLoad
 from torpor.domain.observation import PodSeen
 from torpor.manifests import names
 
@@ -23,13 +24,32 @@ def with_requests(running: float, waiting: float) -> str:
 
 
 @pytest.mark.parametrize(("running", "waiting"), [(0.0, 0.0), (2.0, 0.0), (0.0, 3.0), (2.0, 3.0)])
-def test_what_an_engine_runs_and_queues_is_added_up(running: float, waiting: float) -> None:
-    assert running_or_waiting(with_requests(running, waiting)) == running + waiting
+def test_what_an_engine_runs_queues_and_holds(running: float, waiting: float) -> None:
+    assert load_of(with_requests(running, waiting)) == EngineLoad(int(running), int(waiting), 0.25)
 
 
 def test_an_engine_without_these_counters_is_idle() -> None:
-    assert running_or_waiting("# TYPE up gauge\nup 1\n") == 0
-    assert running_or_waiting("") == 0
+    assert load_of("# TYPE up gauge\nup 1\n") == EngineLoad()
+    assert load_of("") == EngineLoad()
+
+
+def test_the_parts_of_an_engine_add_up_and_their_caches_are_averaged() -> None:
+    page = "".join(
+        f'vllm:num_requests_running{{engine="{k}"}} {k + 1}\n'
+        f'vllm:num_requests_waiting{{engine="{k}"}} 2\n'
+        f'vllm:gpu_cache_usage_perc{{engine="{k}"}} 0.{4 + k}\n'
+        for k in range(2)
+    )
+    load = load_of(page)
+    assert (load.running, load.waiting) == (3, 4)
+    assert load.kv_use == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize(
+    ("said", "share"), [("NaN", 0.0), ("+Inf", 0.0), ("1.7", 1.0), ("-1", 0.0)]
+)
+def test_a_cache_is_between_empty_and_full(said: str, share: float) -> None:
+    assert load_of(f"vllm:kv_cache_usage_perc {said}\n").kv_use == share
 
 
 class Answering:

@@ -1,18 +1,24 @@
-"""The engines' own word on whether they are idle: asked right before an endpoint is put to sleep."""
+"""The engines' own word on what they run, queue and hold: before an endpoint is put to sleep, and while it may grow."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Iterable
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from torpor.domain.engineload import EngineLoad
 from torpor.domain.observation import PodSeen
 from torpor.manifests import names
 
-BUSY = frozenset({"vllm:num_requests_running", "vllm:num_requests_waiting"})
+_RUNNING = "vllm:num_requests_running"
+_WAITING = "vllm:num_requests_waiting"
+_KV_USE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
+"""Under its older name with releases before 0.10."""
+_READ = (_RUNNING, _WAITING, *_KV_USE)
 TIMEOUT_SECONDS = 2.0
 
 
@@ -31,27 +37,46 @@ class Engines:
         and an engine without these counters must not stay awake for ever.
         """
         asked = [pod for pod in pods if pod.ip and pod.ready]
-        return sum(await asyncio.gather(*(self._busy(str(pod.ip)) for pod in asked)))
+        loads = await asyncio.gather(*(self.load(pod) for pod in asked))
+        return sum(load.requests for load in loads if load is not None)
+
+    async def load(self, pod: PodSeen) -> EngineLoad | None:
+        """Return what the engine of a pod says; None if it does not answer, or says nothing that can be read."""
+        host = f"[{pod.ip}]" if ":" in (pod.ip or "") else pod.ip
+        try:
+            answer = await self._client.get(f"http://{host}:{names.ENGINE_PORT}/metrics")
+            answer.raise_for_status()
+            return load_of(answer.text)
+        except (httpx.HTTPError, ValueError, OverflowError):
+            return None
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
 
-    async def _busy(self, ip: str) -> int:
-        host = f"[{ip}]" if ":" in ip else ip
-        try:
-            answer = await self._client.get(f"http://{host}:{names.ENGINE_PORT}/metrics")
-            answer.raise_for_status()
-            return int(running_or_waiting(answer.text))
-        except (httpx.HTTPError, ValueError, OverflowError):
-            return 0
 
+def load_of(metrics: str) -> EngineLoad:
+    """Return what an engine's metrics page says; counters that it does not have are 0.
 
-def running_or_waiting(metrics: str) -> float:
-    """Return the sum of the engine's running and waiting requests from its metrics page."""
-    return sum(
-        sample.value
-        for family in text_string_to_metric_families(metrics)
-        for sample in family.samples
-        if sample.name in BUSY
+    An engine of several parts (data parallel) has a sample for each: requests add up, the cache's use is their mean.
+
+    Raises:
+        ValueError, OverflowError: The page is none, or a number of it is.
+    """
+    # A page has hundreds of histogram samples; parsing those as well takes a hundred times as long.
+    wanted = [line for line in metrics.splitlines() if line.startswith(_READ)]
+    found: dict[str, list[float]] = {}
+    for family in text_string_to_metric_families("\n".join((*wanted, ""))):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append(sample.value)
+    use = next((values for name in _KV_USE if (values := found.get(name))), [0.0])
+    return EngineLoad(
+        int(sum(found.get(_RUNNING, ()))),
+        int(sum(found.get(_WAITING, ()))),
+        _share(sum(use) / len(use)),
     )
+
+
+def _share(value: float) -> float:
+    """A part of a whole; what is no number says nothing."""
+    return min(1.0, max(0.0, value)) if math.isfinite(value) else 0.0

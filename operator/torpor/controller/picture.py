@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torpor.api.conditions import Reason
 from torpor.domain.budget import Standing
+from torpor.domain.engineload import NOBODY, Asking
 from torpor.domain.failing import Failure
 from torpor.domain.keeping import Memory
 from torpor.domain.observation import Demand, Fault, PodSeen, Workload
@@ -48,6 +49,8 @@ class Picture:
     """Names of the prewarm Jobs that stay; None while that is not known."""
     needed: Needed = field(default_factory=Needed)
     """When each number of replicas was last needed."""
+    engines: Asking = NOBODY
+    """How many replicas the engines' own counters ask for."""
     needed_by: str = ""
     """Who waits for the GPUs that its idle replicas hold, and gets them; empty while nobody does."""
     contested: bool = False
@@ -89,5 +92,6 @@ class Picture:
             self.last_activity_ms,
             self.needed,
             over_budget=self.standing.sentence if self.standing and refused else "",
+            engines=self.engines,
             needed_by=self.needed_by,
         )

@@ -31,6 +31,7 @@ from torpor.controller.farewells import Farewells
 from torpor.controller.garbage import Home, NodeLabels
 from torpor.controller.handlers import Ears
 from torpor.controller.health import State
+from torpor.controller.loads import LoadPoller
 from torpor.controller.measures import ControllerMetrics
 from torpor.controller.page import serving
 from torpor.controller.page.listing import Listing
@@ -111,6 +112,7 @@ async def _act(
     workers = Workers(lambda key: metrics.timed(reconciler.run(key)))
     demand = DemandPoller(seen, workers.touch, settings.gateway_port)
     progress = ProgressPoller(seen, workers.touch)
+    loads = LoadPoller(seen, engines, workers.touch)
     installation = _installation(settings)
     statuses = StatusWriter(seen, objects, settings.pod_name, workers.touch)
     tools = Tools(
@@ -122,6 +124,7 @@ async def _act(
         installation,
         statuses,
         progress,
+        loads,
     )
     reconciler = Reconciler(tools)
     metrics.watch(seen, demand.demand)
@@ -139,6 +142,7 @@ async def _act(
         "lease": asyncio.create_task(keeper.hold()),
         "demand": asyncio.create_task(demand.run()),
         "progress": asyncio.create_task(progress.run()),
+        "loads": asyncio.create_task(loads.run()),
         "farewells": asyncio.create_task(farewells.run()),
         "audit": asyncio.create_task(Audit(api, ears.shelves()).run(ears.listed)),
         "labels": asyncio.create_task(labels.run(ears.listed, ears.left)),

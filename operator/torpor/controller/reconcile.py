@@ -26,6 +26,7 @@ from torpor.controller.engines import Engines
 from torpor.controller.habits import floor_now, memory_now, scaling_spec
 from torpor.controller.labelling import label_nodes
 from torpor.controller.lastwords import explained
+from torpor.controller.loads import LoadPoller
 from torpor.controller.marking import mark_pods
 from torpor.controller.picture import Picture
 from torpor.controller.progress import ProgressPoller
@@ -70,6 +71,7 @@ class Tools:
     installation: Installation
     statuses: StatusWriter
     progress: ProgressPoller
+    loads: LoadPoller
 
 
 class Reconciler:
@@ -168,6 +170,7 @@ class Reconciler:
             stalls_ms=min((j.stalls_ms for j in jobs if j.stalls_ms is not None), default=None),
             engine_fault=failing.fault_of(failure, now_ms),
             demand=demand,
+            engines=self._t.loads.asking(key),
             memory=memory_now(endpoint, demand, pods),
             workload=self._workload(key),
             classes=tuple(classes),

@@ -9,8 +9,8 @@
     6 over_budget       zero, and the month's budget is spent (refuseWake): stays zero, and no gateway wakes it
     7 ahead             zero, but the habits of its users say that the next request is near: one replica
     8 asleep            zero stays zero; the gateway that holds a request wakes it
-    9 more_needed       more requests than the replicas take, by those gateways that answer: up to the need, at once;
-                        not with a budget that is spent
+    9 more_needed       more requests than the replicas take, by those gateways that answer, or by the engines' own word
+                        (`domain.engineload`): up to the need, at once; not with a budget that is spent
    10 starting          a replica is not Ready yet: hold, unless another is and nobody asks (one that can never start
                         must not keep the others awake)
    11 fewer_needed      a replica was not needed for as long as an idle one is kept: one less, once the pod that goes
@@ -168,15 +168,13 @@ def _unknown_demand(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision 
 
 
 def _more_needed(spec: ScalingSpec, view: ScalingView, _: int) -> Decision | None:
-    asked = _asked(view)
-    need = min(spec.max_replicas, -(-asked // spec.in_flight_per_replica))
+    asked, need = _asked(view), need_of(spec, view)
     if need <= view.workload.replicas or view.over_budget:
         return None
-    return Decision(
-        _waking_orserving(view),
-        f"{asked} requests at {spec.in_flight_per_replica} per replica need {need} replicas",
-        need,
-    )
+    said = f"{asked} requests at {spec.in_flight_per_replica} per replica need {need} replicas"
+    if asked <= (need - 1) * spec.in_flight_per_replica:
+        said = f"{view.engines.why}: {need} replicas are needed"
+    return Decision(_waking_orserving(view), said, need)
 
 
 def _still_starting(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torpor.api.conditions import Reason
+from torpor.domain.engineload import NOBODY, Asking
 from torpor.domain.observation import Demand, Fault, PodSeen, Workload
 
 LULL_MS = 5_000
@@ -63,6 +64,8 @@ class ScalingView:
     """When each number of replicas was last needed."""
     over_budget: str = ""
     """Why nothing may be woken before the next month, in a sentence; empty while it may."""
+    engines: Asking = NOBODY
+    """How many replicas the engines' own counters ask for."""
     needed_by: str = ""
     """Who waits for the GPUs that this endpoint's idle replicas hold; empty while nobody does."""
 

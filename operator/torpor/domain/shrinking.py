@@ -29,9 +29,14 @@ class Mark(NamedTuple):
 
 
 def need_of(spec: ScalingSpec, view: ScalingView) -> int:
-    """Return how many replicas the requests that wait or run need, within the spec's bounds."""
+    """Return how many replicas the requests that wait or run need, within the spec's bounds.
+
+    What the engines ask for counts only while somebody is asked for: their word is some seconds old.
+    """
     asked = view.demand.in_flight + view.demand.waiting
     need = -(-asked // spec.in_flight_per_replica)
+    if asked:
+        need = max(need, view.engines.replicas)
     return min(spec.max_replicas, max(need, spec.min_replicas))
 
 
