@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from random import Random
 
-from torpor.domain.keepalive import Learned, keep, learn
+from torpor.domain.keepalive import Bounds, Learned, choose, keep, learn
 from torpor.domain.prewake import Price
 
 PRICE = Price(60.0, 5.0)
@@ -24,7 +24,9 @@ def _learned(chance: Random) -> Learned:
     learned, usual = Learned(), chance.uniform(0.0, 4.0)
     for _ in range(GAPS):
         gap = 10 ** chance.gauss(usual, 0.5)
-        learned = learn(learned, gap, chance.uniform(0.0, 24.0), PRICE)
+        hour = chance.uniform(0.0, 24.0)
+        kept = choose(learned, PRICE, hour, Bounds())
+        learned = learn(learned, gap, hour, PRICE, kept)
     return learned
 
 

@@ -26,7 +26,7 @@ def lived(
     at = hour * 3600
     for gap in gaps:
         hour_now = at / 3600 % 24
-        _, kept = choose(learned, price, hour_now, bounds)
+        kept = choose(learned, price, hour_now, bounds)
         decided.append(kept)
         learned = learn(learned, gap, hour_now, price, kept)
         at += gap

@@ -103,8 +103,8 @@ def test_an_hour_in_which_people_come_is_waited_for_longer() -> None:
     assert factors[9] > 2.0
     assert factors[22] < 0.7
     learned = Learned(habits)
-    _, morning = choose(learned, BALANCED, 9.0, ANY)
-    _, night = choose(learned, BALANCED, 22.0, ANY)
+    morning = choose(learned, BALANCED, 9.0, ANY)
+    night = choose(learned, BALANCED, 22.0, ANY)
     assert morning.seconds > night.seconds
 
 

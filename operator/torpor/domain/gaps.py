@@ -11,7 +11,7 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from operator import mul, sub
+from operator import mul, sub, truediv
 
 BINS = 32
 LONGEST_S = 172_800.0
@@ -114,11 +114,12 @@ def hour_factors(habits: Habits) -> list[float]:
 
     m = (events + 4) / (mean rate x idle hours + 4), both smoothed over three hours: 1 where nothing is known.
     """
-    spent = sum(habits.idle_h)
-    rate = sum(habits.events) / spent if spent > 0 else 0.0
+    # Shares of the idle time, not a rate: events per hour are infinite when all gaps together last no time at all.
+    came, spent = sum(habits.events), sum(habits.idle_h) or 1.0
     columns = (*_around(habits.events), *_around(habits.idle_h))
     return [
-        (before + here + after + _TRUST) / (rate * (idle_before + idle + idle_after) + _TRUST)
+        (before + here + after + _TRUST)
+        / (came * ((idle_before + idle + idle_after) / spent) + _TRUST)
         for before, here, after, idle_before, idle, idle_after in zip(*columns, strict=True)
     ]
 
@@ -136,8 +137,9 @@ def curve(habits: Habits, hour: float | None = None) -> Curve:
     """
     prior = PRIOR / BINS
     counts = [seen + prior for seen in habits.gaps]
-    rests = list(accumulate(reversed(counts)))[::-1]
-    stays = [1.0 - count / rest for count, rest in zip(counts, rests, strict=True)]
+    rests = list(accumulate(counts[::-1]))
+    rests.reverse()
+    stays = [1.0 - hazard for hazard in map(truediv, counts, rests)]
     if hour is not None:
         factors = hour_factors(habits)
         stays = [

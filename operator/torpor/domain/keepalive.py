@@ -78,7 +78,7 @@ class Keep:
     prewake: Prewake | None = None
     """The start ahead of demand to carry out, at most one per gap."""
     proposed: Prewake | None = None
-    """The same, whether it is carried out or not: what `learn` judges."""
+    """The same, whether it is carried out or not: what `learn` judges. Only `choose` looks for one that is not."""
 
 
 def cold_start(learned: Learned, fallback_s: float) -> float:
@@ -139,18 +139,18 @@ def keep(
     """
     if thrifty:
         return Keep(bounds.least_s, f"keeps {told(bounds.least_s)}: the month's budget is spent")
-    seen, chosen = choose(learned, price, hour, bounds)
-    return replace(chosen, why=_why(seen, chosen, bounds, price))
+    seen = curve(learned.habits, hour)
+    seconds = bounds.clamp(cheapest(seen, price.wake))
+    prewake = candidate(seen, seconds, price) if learned.prewakes else None
+    return Keep(seconds, _why(seen, seconds, prewake, bounds, price), prewake, prewake)
 
 
-def choose(
-    learned: Learned, price: Price, hour: float | None, bounds: Bounds
-) -> tuple[Curve, Keep]:
-    """Return what `keep` decides, without words and not remembered, and the curve that it was decided on."""
+def choose(learned: Learned, price: Price, hour: float | None, bounds: Bounds) -> Keep:
+    """Return what `keep` decides, without words and not remembered, with what is only proposed: for `learn`."""
     seen = curve(learned.habits, hour)
     seconds = bounds.clamp(cheapest(seen, price.wake))
     proposed = candidate(seen, seconds, price)
-    return seen, Keep(seconds, "", proposed if learned.prewakes else None, proposed)
+    return Keep(seconds, "", proposed if learned.prewakes else None, proposed)
 
 
 def cheapest(seen: Curve, wake: float) -> float:
@@ -173,8 +173,7 @@ def share_before(seen: Curve, seconds: float) -> float:
     return 1.0 - seen.left[bins - 1] if bins else 0.0
 
 
-def _why(seen: Curve, chosen: Keep, bounds: Bounds, price: Price) -> str:
-    seconds, prewake = chosen.seconds, chosen.prewake
+def _why(seen: Curve, seconds: float, prewake: Prewake | None, bounds: Bounds, price: Price) -> str:
     limit = ""
     if seconds == bounds.least_s:
         limit = " (the least allowed)"

@@ -17,6 +17,7 @@ from torpor.domain.keepalive import (
     Bounds,
     Keep,
     Learned,
+    choose,
     cold_start,
     keep,
     learn,
@@ -94,7 +95,7 @@ def remembered(
     learned = memory.learned
     for gap in gaps:
         price, hour = _price(learned, policy), _hour(gap.start_ms)
-        kept = keep(learned, price, hour, policy.bounds) if policy else None
+        kept = choose(learned, price, hour, policy.bounds) if policy else None
         learned = learn(learned, gap.seconds, hour, price, kept)
     learned, started = _with_starts(learned, memory.started_ms, pods)
     return Memory(learned, idle_since, started)

@@ -93,7 +93,7 @@ class _Learning:
         policy = self._policy
         self._hour = hour
         asked = hour if policy.by_hour else None
-        _, self._kept = choose(self._learned, self._price, asked, policy.bounds)
+        self._kept = choose(self._learned, self._price, asked, policy.bounds)
         return self._kept if policy.prewakes else Keep(self._kept.seconds, "")
 
     def came(self, gap_s: float) -> None:
