@@ -19,10 +19,10 @@ from typing import Any
 from bench.frame.ending import end_with
 from bench.frame.figures import Figure, percentile, report
 from bench.frame.ghost import haunting
-from bench.frame.gpuclasses import having_classes
 from bench.frame.stage import Stage, open_stage
 from dev.cluster.progress import say, step
 from tests.cluster.apiserver import DEPLOYMENTS, ENDPOINTS, ApiServer, Seen, until
+from tests.cluster.gpuclasses import having_classes
 from tests.cluster.killing import find_leader, process_of
 
 Json = dict[str, Any]

@@ -20,13 +20,13 @@ from typing import Any
 
 from bench.frame.ending import end_with
 from bench.frame.figures import Figure, report
-from bench.frame.gpuclasses import GPU_CLASSES, having_classes
 from bench.frame.hour import Outcome, play
 from bench.frame.ledgers import Ledger, ListPrice, difference, expected, lives_of, told
 from bench.frame.runtime import Ends, listening
 from bench.frame.stage import Stage, open_stage
 from dev.cluster.progress import say
 from tests.cluster.apiserver import ENDPOINTS, PODS, ApiServer, Seen
+from tests.cluster.gpuclasses import GPU_CLASSES, having_classes
 from tests.cluster.killing import kill_leader, remove_controller, wait_for_renewal
 from tests.cluster.space import Space
 

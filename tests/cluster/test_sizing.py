@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from itertools import pairwise
 
 import httpx
@@ -54,6 +55,16 @@ class Load:
             self.statuses.append(answer.status_code)
 
 
+async def _ask_at_once(space: Space, name: str, clients: int) -> list[int]:
+    """Ask once each, all at the same time; return the answers' statuses."""
+    asked = {"model": f"{space.name}/{name}", "messages": HELLO, "max_tokens": 8}
+    limits = httpx.Limits(max_connections=clients)
+    async with httpx.AsyncClient(timeout=120, trust_env=False, limits=limits) as http:
+        url = f"{space.torpor.url}/chat/completions"
+        answers = await asyncio.gather(*(http.post(url, json=asked) for _ in range(clients)))
+    return [answer.status_code for answer in answers]
+
+
 def turns(numbers: list[int]) -> int:
     """Return how often the direction changes."""
     up = [b > a for a, b in pairwise(numbers)]
@@ -92,3 +103,50 @@ def test_replicas_follow_the_load_and_nobody_is_cut_off(space: Space) -> None:
     assert followed <= UP_SECONDS
     assert numbers[-1] == 1
     assert turns([1, *numbers[numbers.index(1) :]]) <= 2
+
+
+def test_a_burst_of_a_thousand_at_zero_gets_the_right_number_in_the_first_write(
+    space: Space,
+) -> None:
+    space.start(
+        "burst", spec={"scaling": SCALING | {"keepAlive": {"policy": "fixed", "after": "3s"}}}
+    )
+    with space.api.watching(space.path(DEPLOYMENTS)) as deployments:
+        statuses = asyncio.run(_ask_at_once(space, "burst", 1000))
+        steps = [number for _, number in deployments.replicas("burst")]
+    print(f"{len(statuses)} answers; replicas {steps}")
+    assert Counter(statuses) == {200: 1000}
+    assert steps[:2] == [0, 8]
+
+
+def test_engines_that_queue_get_more_replicas_where_requests_do_not_show_it(space: Space) -> None:
+    space.start(
+        "queued",
+        switches=ANSWERS,
+        spec={
+            "scaling": SCALING | {"keepAlive": {"policy": "fixed", "after": "1m"}},
+            "engine": {"args": ["--max-num-seqs=4"]},
+        },
+    )
+    with space.api.watching(space.path(DEPLOYMENTS)) as deployments:
+        statuses = asyncio.run(_queue(space, "queued", 14, deployments))
+        steps = deployments.replicas("queued")
+    print(f"{len(statuses)} answers; replicas {[number for _, number in steps]}")
+    assert set(statuses) == {200}
+    assert [number for _, number in steps] == [
+        0,
+        1,
+        4,
+    ]  # fourteen requests, of which one replica runs four
+
+
+async def _queue(space: Space, name: str, clients: int, deployments: Seen) -> list[int]:
+    """Keep so many requests in flight until four replicas were asked for, and 15 s longer."""
+    load = Load(space, name)
+    await load.step(clients)
+    deadline = time.monotonic() + 60
+    while deployments.replicas(name)[-1][1] < 4 and time.monotonic() < deadline:
+        await asyncio.sleep(0.2)
+    await asyncio.sleep(15)  # three more looks: they must not ask for more than that
+    await load.end()
+    return load.statuses

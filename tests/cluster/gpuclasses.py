@@ -1,4 +1,4 @@
-"""GPU classes of a benchmark's own, beside those that the chart brings."""
+"""GPU classes of a test's or a benchmark's own, beside those that the chart brings."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ GPU_CLASSES = "/apis/torpor.dev/v1alpha1/gpuclasses"
 
 @contextmanager
 def having_classes(
-    api: ApiServer, labels: Mapping[str, str], prices: Mapping[str, Json]
+    api: ApiServer,
+    labels: Mapping[str, str],
+    prices: Mapping[str, Json],
+    capacity: str = "on-demand",
 ) -> Iterator[None]:
     """Have a class for each of *prices* while the block runs, all of the nodes with these labels."""
     for name, price in prices.items():
-        spec = {"memory": "44Gi", "gpusPerNode": 8, "nodeSelector": labels, "price": price}
+        spec = {
+            "memory": "44Gi",
+            "gpusPerNode": 8,
+            "nodeSelector": labels,
+            "price": price,
+            "capacityType": capacity,
+        }
         body = {
             "apiVersion": "torpor.dev/v1alpha1",
             "kind": "GPUClass",
