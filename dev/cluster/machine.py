@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from .commands import again, run
@@ -49,13 +50,13 @@ def check_machine() -> None:
         )
 
 
-def missing_packages() -> list[str]:
-    """Debian packages whose command is not there, sorted."""
+def missing_packages(needed: Mapping[str, str] = NEEDED) -> list[str]:
+    """Debian packages whose command is not there, sorted; of the cluster's own also the network plugins."""
     path = os.environ.get("PATH", "") + ":" + EXTRA_PATH
     absent = {
-        package for command, package in NEEDED.items() if not shutil.which(command, path=path)
+        package for command, package in needed.items() if not shutil.which(command, path=path)
     }
-    if cni_folder() is None:
+    if needed is NEEDED and cni_folder() is None:
         absent.add(CNI_PACKAGE)
     return sorted(absent)
 
@@ -69,13 +70,13 @@ def cni_folder() -> Path | None:
     return None
 
 
-def ensure_packages() -> None:
-    """Install what is missing with apt.
+def ensure_packages(needed: Mapping[str, str] = NEEDED) -> None:
+    """Install what is missing with apt; *needed* names for each command the package that brings it.
 
     Raises:
         HarnessError: no apt here, or it failed four times.
     """
-    missing = missing_packages()
+    missing = missing_packages(needed)
     if not missing:
         return
     if shutil.which("apt-get") is None:
@@ -89,6 +90,6 @@ def ensure_packages() -> None:
 
     with step(f"apt-get install {' '.join(missing)}"):
         again("apt-get install", refresh_and_install)
-    still = missing_packages()
+    still = missing_packages(needed)
     if still:
         raise HarnessError(f"installed, yet their commands are not on PATH: {', '.join(still)}")

@@ -64,7 +64,7 @@ class World:
 
     async def add_gateway(self, name: str = "gateway-1") -> Gateway:
         path = self._folder / "kubeconfig"
-        path.write_text(json.dumps(_kubeconfig(self.api.port)))
+        path.write_text(json.dumps(kubeconfig_of(self.api.port)))
         settings = GatewaySettings(**self._settings | {"pod_name": name})
         gateway = Gateway(await connect(str(path)), settings, PrometheusGatewayMetrics())
         self.gateways.append(gateway)
@@ -249,7 +249,7 @@ class World:
             await asyncio.sleep(0.005)
 
 
-def _kubeconfig(port: int) -> Json:
+def kubeconfig_of(port: int) -> Json:
     cluster = {"server": f"http://127.0.0.1:{port}"}
     return {
         "apiVersion": "v1",
