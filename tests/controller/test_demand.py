@@ -25,7 +25,7 @@ SAID: Json = {
             "inFlight": 2,
             "lastByteAtMs": 4_900,
             "requests": {"total": 9, "succeeded": 8, "failed": 1},
-            "tokens": {"prompt": 70, "completion": 30},
+            "tokens": {"prompt": 70, "completion": 30, "cached": 20},
             "wakes": [
                 {"atMs": 1, "patchedMs": 2, "podSeenMs": 3, "healthyMs": None, "firstByteMs": None}
             ],
@@ -50,7 +50,7 @@ SAID: Json = {
 def test_a_report_is_read_to_its_last_field() -> None:
     report = report_of("gw-1", SAID, "ml/tiny")
     assert (report.as_of_ms, report.started_ms, report.last_byte_ms) == (5_000, 1_000, 4_900)
-    assert (report.waiting, report.in_flight, report.tokens) == (3, 2, Tokens(70, 30))
+    assert (report.waiting, report.in_flight, report.tokens) == (3, 2, Tokens(70, 30, 20))
     assert report.wakes == (WakeReport(1, 2, 3, None, None),)
     assert report.busy == {"uid-1": ((10, 20), (30, None))}
     assert report.on_pods == {"uid-1": 2}

@@ -34,6 +34,7 @@ L40S = {
 }
 MONEY = {
     "cost_per_hour", "cost_total", "saved", "cost_per_million_tokens", "phase_cost_total", "failed_starts_cost_total",
+    "unused_starts_cost_total",
     "price_per_gpu_hour", "egress_cost_total", "month_cost", "month_budget", "month_forecast",
 }  # fmt: skip
 PASSES = {"torpor_controller_pass_seconds"}
@@ -107,6 +108,8 @@ def test_the_phases_add_up_to_the_cost_and_failed_starts_are_a_part_of_starting(
     assert sum(map(Decimal, map(str, phases.values()))) == Decimal(str(spent))
     assert by(full, "failed_starts_cost_total", "currency") == {"EUR": 0.1}
     assert samples(full, "torpor_endpoint_failed_starts_gpu_seconds_total") == [(TINY, 200)]
+    assert by(full, "unused_starts_cost_total", "currency") == {"EUR": 0.08}
+    assert samples(full, "torpor_endpoint_unused_starts_gpu_seconds_total") == [(TINY, 150)]
 
 
 def test_gpu_seconds_are_told_by_price_with_the_pod_that_still_runs(

@@ -80,6 +80,21 @@ def test_a_pod_that_never_became_ready_is_booked_as_a_failed_start() -> None:
     assert meter.rows == (Row(L40S, Phases(starting=60_000, failed_starting=60_000)),)
 
 
+def test_a_pod_that_was_ready_and_answered_nobody_is_booked_as_an_unused_start() -> None:
+    at = T0 + 300_000
+    meter = accrue(Meter(), [POD], answers(at), PRICES, at)
+    phases = Phases(starting=20_000, idle=180_000, terminating=10_000)
+    assert meter.rows == (Row(L40S, phases, unused=200_000),)
+    asked = accrue(Meter(), [POD], answers(at, (T0 + 20_000, T0 + 20_001)), PRICES, at)
+    assert asked.rows[0].unused == 0
+    assert accrue(meter, [POD], answers(at), PRICES, at) == meter
+
+
+def test_while_it_runs_no_start_is_unused() -> None:
+    meter = accrue(Meter(), [RUNS], answers(T0 + 60_000), PRICES, T0 + 60_000)
+    assert all(row.unused == 0 for row in meter.rows)
+
+
 def test_a_pod_that_leaves_with_no_finish_time_ends_when_it_was_seen_to_leave_and_is_estimated() -> (
     None
 ):

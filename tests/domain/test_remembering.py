@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 
@@ -74,16 +75,17 @@ def meters(draw: st.DrawFn) -> Meter:
     phases = st.builds(Phases, GPU_MS, GPU_MS, GPU_MS, GPU_MS, GPU_MS)
     segment = st.builds(Segment, st.sampled_from(prices), INSTANT, INSTANT)
     segments = st.lists(segment, min_size=1, max_size=3).map(tuple)
-    cost = st.builds(Cost, EXACT, EXACT, EXACT, EXACT, EXACT, EXACT)
+    cost = st.builds(Cost, EXACT, EXACT, EXACT, EXACT, EXACT, EXACT, unused=EXACT)
     settled = st.builds(
-        Settled, st.integers(1, 99), phases, GPU_MS, GPU_MS, st.just("EUR"), cost, EXACT
+        Settled, st.integers(1, 99), phases, GPU_MS, GPU_MS, st.just("EUR"), cost, EXACT, GPU_MS
     )
+    row = st.builds(Row, st.just(prices[0]), phases, GPU_MS, GPU_MS, GPU_MS)
     live = st.builds(
         LivePod, NAME, NAME, st.integers(1, 8), INSTANT, segments,
         MAYBE, MAYBE, MAYBE, INSTANT,
     )  # fmt: skip
     return Meter(
-        rows=tuple(Row(price, draw(phases), draw(GPU_MS), draw(GPU_MS)) for price in prices),
+        rows=tuple(replace(draw(row), price=price) for price in prices),
         live=tuple(draw(st.lists(live, max_size=4, unique_by=lambda pod: pod.uid))),
         closed=tuple(draw(st.lists(st.tuples(NAME, INSTANT), max_size=3))),
         always_on_ms=draw(MAYBE),
@@ -202,8 +204,10 @@ def test_a_listing_survives_the_status_unchanged(weights: Weights) -> None:
     assert weights_of(WeightsStatus()) == Weights()
 
 
-def report(name: str, prompt: int, completion: int, started: int = 1) -> GatewayReport:
-    return GatewayReport(name, NOW, started, tokens=Tokens(prompt, completion))
+def report(
+    name: str, prompt: int, completion: int, started: int = 1, cached: int = 0
+) -> GatewayReport:
+    return GatewayReport(name, NOW, started, tokens=Tokens(prompt, completion, cached))
 
 
 def counted(*demands: Demand) -> TokensStatus:
@@ -252,6 +256,16 @@ def counted(*demands: Demand) -> TokensStatus:
 def test_every_token_is_counted_once(demands: list[Demand], prompt: int, completion: int) -> None:
     tokens = counted(*demands)
     assert (tokens.prompt, tokens.completion) == (prompt, completion)
+
+
+def test_what_engines_had_cached_is_counted_once_too_and_absent_while_nobody_says_it() -> None:
+    assert counted(Demand((report("a", 10, 5),))).cached is None
+    first = Demand((report("a", 10, 5, cached=4),))
+    more = Demand((report("a", 30, 9, cached=20), report("b", 5, 1, cached=1)))
+    assert counted(first).cached == 4
+    assert counted(first, first, more, more).cached == 21
+    anew = Demand((report("a", 3, 1, started=9, cached=2),))
+    assert counted(first, more, anew).cached == 23
 
 
 def test_gateways_long_gone_do_not_fill_the_status() -> None:

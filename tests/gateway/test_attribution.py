@@ -63,6 +63,7 @@ async def test_requests_and_tokens_count_for_the_key_and_the_adapter(world: Worl
     assert shown["tokens_totalprompt"] == {("web", ""): 10, ("batch", "legal"): 5}
     assert shown["tokens_totalcompletion"] == {("web", ""): 4, ("batch", "legal"): 2}
     assert shown["cached_prompt_tokens_total"] == {("web", ""): 8, ("batch", "legal"): 4}
+    assert (await world.demand())["tokens"] == {"prompt": 15, "completion": 6, "cached": 12}
 
 
 async def test_without_keys_the_name_is_empty_whatever_a_client_sends(world: World) -> None:

@@ -124,7 +124,7 @@ async def test_what_was_used_until_an_answer_ends_early_counts(world: World, lef
     demand: dict[str, Any] = {"inFlight": 1}
     while demand["inFlight"]:
         demand = await world.demand()
-    assert demand["tokens"] == {"prompt": 7, "completion": 2}
+    assert demand["tokens"] == {"prompt": 7, "completion": 2, "cached": 0}
     assert demand["requests"]["failed"] == (0 if left else 1)
 
 

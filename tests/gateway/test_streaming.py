@@ -35,7 +35,7 @@ async def test_a_stream_arrives_byte_for_byte_and_its_tokens_are_counted(
     status, got, headers = await world.ask(stream=True, **options)
     assert (status, got) == (200, text)
     assert headers["Content-Type"].startswith("text/event-stream")
-    assert (await world.demand())["tokens"] == {"prompt": 7, "completion": 3}
+    assert (await world.demand())["tokens"] == {"prompt": 7, "completion": 3, "cached": 0}
 
 
 async def test_chunks_are_passed_on_as_they_come(world: World) -> None:
@@ -53,7 +53,7 @@ async def test_an_answer_that_is_no_stream_is_counted_too(world: World) -> None:
     status, answer, _ = await world.ask()
     assert (status, answer["usage"]["prompt_tokens"]) == (200, 5)
     demand = await world.demand()
-    assert demand["tokens"] == {"prompt": 5, "completion": 2}
+    assert demand["tokens"] == {"prompt": 5, "completion": 2, "cached": 0}
     assert demand["requests"] == {"total": 1, "succeeded": 1, "failed": 0}
 
 

@@ -111,7 +111,7 @@ async def at_rest(world: World, engine: Standin) -> tuple[dict[str, int], dict[s
         "prompt": int(engine.metric("vllm:prompt_tokens_total")),
         "completion": int(engine.metric("vllm:generation_tokens_total")),
     }
-    return demand["tokens"], own
+    return {kind: demand["tokens"][kind] for kind in own}, own
 
 
 @pytest.mark.slow

@@ -78,6 +78,17 @@ FAILED_SECONDS = Family(
     "counter",
     "Part of the GPU-seconds of starting that went into pods which never became ready.",
 )
+UNUSED_COST = Family(
+    "torpor_endpoint_unused_starts_cost_total",
+    "counter",
+    "Part of the cost of starting and idling of pods that were ready and ended without a request.",
+    ("currency",),
+)
+UNUSED_SECONDS = Family(
+    "torpor_endpoint_unused_starts_gpu_seconds_total",
+    "counter",
+    "Part of the GPU-seconds of starting and idling of pods that were ready and ended without a request.",
+)
 SAVED = Family(
     "torpor_endpoint_saved",
     "gauge",
@@ -109,6 +120,11 @@ PER_MILLION = Family(
     ("window", "currency"),
 )
 TOKENS = Family("torpor_endpoint_tokens_total", "counter", "Tokens delivered.", ("kind",))
+CACHED_TOKENS = Family(
+    "torpor_endpoint_cached_prompt_tokens_total",
+    "counter",
+    "Part of the prompt tokens that engines had in their prefix caches, as far as they say so.",
+)
 ESTIMATED = Family(
     "torpor_endpoint_estimated_gpu_seconds_total",
     "counter",
@@ -153,8 +169,8 @@ WEIGHTS_RATE = Family(
 
 FAMILIES = (
     GPU_SECONDS, PRICED_SECONDS, PRICE, RATE, SPENT, PHASE_COST, EGRESS_COST, EGRESS_BYTES, FAILED_COST, FAILED_SECONDS,
-    SAVED, MONTH, BUDGET, FORECAST, PER_MILLION, TOKENS, ESTIMATED, COLD_STARTS, COLD_START_SECONDS, FAILURES, REPLICAS,
-    READY, STATE, WEIGHTS_NODES, WEIGHTS_BYTES, WEIGHTS_RATE,
+    UNUSED_COST, UNUSED_SECONDS, SAVED, MONTH, BUDGET, FORECAST, PER_MILLION, TOKENS, CACHED_TOKENS, ESTIMATED,
+    COLD_STARTS, COLD_START_SECONDS, FAILURES, REPLICAS, READY, STATE, WEIGHTS_NODES, WEIGHTS_BYTES, WEIGHTS_RATE,
 )  # fmt: skip
 """All of them, in the order in which they are shown."""
 
@@ -185,6 +201,7 @@ def _used(gpu_ms: GpuMs, rows: Sequence[Row], settled: Settled) -> list[Sample]:
     return [
         *(Sample(GPU_SECONDS, ms / 1000, (p,)) for p, ms in zip(PHASES, by_phase, strict=True)),
         Sample(FAILED_SECONDS, failed / 1000),
+        Sample(UNUSED_SECONDS, (settled.unused + sum(row.unused for row in rows)) / 1000),
     ]
 
 
@@ -228,6 +245,7 @@ def _money(cost: CostStatus) -> list[Sample]:
     ]
     if parts is not None:
         said.append((FAILED_COST, parts.failed_starts, ()))
+        said.append((UNUSED_COST, parts.unused_starts or "0", ()))
         amounts = (parts.starting, parts.busy, parts.idle, parts.terminating, parts.rounding)
         named = zip((*PHASES, "rounding"), amounts, strict=True)
         said.extend((PHASE_COST, amount, (phase,)) for phase, amount in named)
@@ -245,6 +263,7 @@ def _worked(status: EndpointStatus) -> list[Sample]:
     return [
         Sample(TOKENS, tokens.prompt, ("prompt",)),
         Sample(TOKENS, tokens.completion, ("completion",)),
+        Sample(CACHED_TOKENS, tokens.cached or 0),
         *([Sample(EGRESS_BYTES, moved.bytes)] if moved else []),
         Sample(ESTIMATED, status.cost.estimated_ms / 1000),
         Sample(COLD_STARTS, wakes.count),

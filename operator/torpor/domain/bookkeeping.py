@@ -27,7 +27,13 @@ def meter_of(cost: CostWords) -> Meter:
     prices = {row.price_id: _price(row) for row in cost.rows}
     return Meter(
         rows=tuple(
-            Row(prices[row.price_id], _phases(row), row.always_on_gpu_ms, row.rounding_gpu_ms)
+            Row(
+                prices[row.price_id],
+                _phases(row),
+                row.always_on_gpu_ms,
+                row.rounding_gpu_ms,
+                row.unused_start_gpu_ms or 0,
+            )
             for row in cost.rows
         ),
         live=tuple(_live(pod, prices) for pod in cost.live),
@@ -90,6 +96,7 @@ def _row_words(row: Row) -> LedgerRow:
         failed_start_gpu_ms=row.phases.failed_starting,
         always_on_gpu_ms=row.always_on,
         rounding_gpu_ms=row.rounding,
+        unused_start_gpu_ms=row.unused or None,
         granularity_seconds=price.granularity_s or None,
         minimum_seconds=price.minimum_s or None,
         fraction=None if price.fraction == WHOLE else price.fraction,
@@ -140,6 +147,7 @@ def _settled(words: SettledRows | None) -> Settled:
         phases=_phases(words),
         always_on=words.always_on_gpu_ms,
         rounding=words.rounding_gpu_ms,
+        unused=words.unused_start_gpu_ms or 0,
         currency=words.currency,
         cost=Cost(
             money.read(cost.starting),
@@ -148,6 +156,7 @@ def _settled(words: SettledRows | None) -> Settled:
             money.read(cost.terminating),
             money.read(cost.failed_start),
             money.read(cost.rounding),
+            unused=money.read(cost.unused_start or "0"),
         ),
         always_on_cost=money.read(cost.always_on),
     )
@@ -164,6 +173,7 @@ def _settled_words(settled: Settled) -> SettledRows | None:
         failed_start_gpu_ms=settled.phases.failed_starting,
         always_on_gpu_ms=settled.always_on,
         rounding_gpu_ms=settled.rounding,
+        unused_start_gpu_ms=settled.unused or None,
         cost=SettledCost(
             starting=money.written(parts.starting),
             busy=money.written(parts.busy),
@@ -171,6 +181,7 @@ def _settled_words(settled: Settled) -> SettledRows | None:
             terminating=money.written(parts.terminating),
             failed_start=money.written(parts.failed_starting),
             rounding=money.written(parts.rounding),
+            unused_start=money.written(parts.unused) if parts.unused else None,
             always_on=money.written(settled.always_on_cost),
         ),
     )

@@ -45,7 +45,7 @@ def cost_of(
         if price is None or currency not in ("", row.price.currency):
             return None
         currency = row.price.currency
-        cost += cost_at(price, row.phases, row.rounding)
+        cost += cost_at(price, row.phases, row.rounding, row.unused)
     for route in moved:
         if not route.bytes:
             continue

@@ -110,6 +110,8 @@ class Row:
     always_on: int = 0
     rounding: int = 0
     """What was billed beyond the phases, because the provider rounds a lifetime up."""
+    unused: int = 0
+    """Part of the phases: starting and idle of pods that were Ready and have ended without a single request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Cost:
     rounding: Exact = 0
     egress: Exact = 0
     """What moving weights between regions cost; of no phase."""
+    unused: Exact = 0
+    """Part of `starting` and `idle`: pods that answered nobody."""
 
     @property
     def spent(self) -> Exact:
@@ -141,10 +145,11 @@ class Cost:
             lowest(self.failed_starting + other.failed_starting),
             lowest(self.rounding + other.rounding),
             lowest(self.egress + other.egress),
+            lowest(self.unused + other.unused),
         )
 
 
-def cost_at(price: Exact, phases: Phases, rounding: int = 0) -> Cost:
+def cost_at(price: Exact, phases: Phases, rounding: int = 0, unused: int = 0) -> Cost:
     """Return what these GPU-ms cost at *price*, in micro-units per hour of one."""
     return Cost(
         lowest(phases.starting * price),
@@ -153,6 +158,7 @@ def cost_at(price: Exact, phases: Phases, rounding: int = 0) -> Cost:
         lowest(phases.terminating * price),
         lowest(phases.failed_starting * price),
         lowest(rounding * price),
+        unused=lowest(unused * price),
     )
 
 
@@ -167,6 +173,7 @@ class Settled:
     currency: str = ""
     cost: Cost = Cost()
     always_on_cost: Exact = 0
+    unused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +245,7 @@ def added(
     phases: Phases = Phases(),
     always_on: int = 0,
     rounding: int = 0,
+    unused: int = 0,
 ) -> tuple[Row, ...]:
     """Return *rows* with these GPU-ms added to the row of *price*, which is opened if there is none."""
     for index, row in enumerate(rows):
@@ -247,9 +255,10 @@ def added(
                 phases=row.phases + phases,
                 always_on=row.always_on + always_on,
                 rounding=row.rounding + rounding,
+                unused=row.unused + unused,
             )
             return (*rows[:index], grown, *rows[index + 1 :])
-    return (*rows, Row(price, phases, always_on, rounding))
+    return (*rows, Row(price, phases, always_on, rounding, unused))
 
 
 def folded(meter: Meter, most: int = MOST_ROWS) -> Meter:
@@ -277,7 +286,8 @@ def _with_row(settled: Settled, row: Row) -> Settled:
         phases=settled.phases + row.phases,
         always_on=settled.always_on + row.always_on,
         rounding=settled.rounding + row.rounding,
+        unused=settled.unused + row.unused,
         currency=row.price.currency,
-        cost=settled.cost + cost_at(price, row.phases, row.rounding),
+        cost=settled.cost + cost_at(price, row.phases, row.rounding, row.unused),
         always_on_cost=lowest(settled.always_on_cost + row.always_on * price),
     )

@@ -78,8 +78,11 @@ def booked(meter: Meter, pods: Sequence[PodSeen], demand: Demand, now_ms: int) -
             still.append(entry)
             continue
         estimated += _untold(entry, demand) * entry.gpus
-        for price, phases in phases_of(entry, demand, entry.finished_ms):
-            rows = added(rows, price, phases)
+        spent = phases_of(entry, demand, entry.finished_ms)
+        served = entry.first_ready_ms is None or any(phases.busy for _, phases in spent)
+        for price, phases in spent:
+            waste = 0 if served else phases.starting + phases.idle
+            rows = added(rows, price, phases, unused=waste)
         extra = rounded_up(entry.finished_ms - entry.start_ms, entry.price) * entry.gpus
         rows = added(rows, entry.price, rounding=extra)
         closed.append((entry.uid, now_ms))

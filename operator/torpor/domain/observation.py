@@ -67,6 +67,8 @@ class Tokens:
 
     prompt: int = 0
     completion: int = 0
+    cached: int = 0
+    """Part of the prompts: what engines had in their caches, as far as they say so."""
 
 
 @dataclass(frozen=True, slots=True)

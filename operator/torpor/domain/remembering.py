@@ -137,7 +137,7 @@ def tokens_counted(before: TokensStatus, demand: Demand) -> TokensStatus:
     it had added, and its last counters are remembered: it may only be out of sight.
     """
     sources = {source.gateway: source for source in before.sources}
-    prompt, completion = before.prompt, before.completion
+    prompt, completion, cached = before.prompt, before.completion, before.cached or 0
     for report in demand.reports:
         last = sources.get(report.gateway)
         if last is None or last.started_at_ms != report.started_ms:
@@ -146,12 +146,14 @@ def tokens_counted(before: TokensStatus, demand: Demand) -> TokensStatus:
             update={
                 "prompt": max(last.prompt, report.tokens.prompt),
                 "completion": max(last.completion, report.tokens.completion),
+                "cached": max(last.cached or 0, report.tokens.cached) or None,
             }
         )
         prompt += now.prompt - last.prompt
         completion += now.completion - last.completion
+        cached += (now.cached or 0) - (last.cached or 0)
         sources[report.gateway] = now
     known = {report.gateway for report in demand.reports} | set(demand.unreachable)
     unheard = sorted(sources.keys() - known, key=lambda name: -sources[name].started_at_ms)
     kept = tuple(sources[name] for name in sorted(known & sources.keys() | {*unheard[:UNHEARD]}))
-    return TokensStatus(prompt=prompt, completion=completion, sources=kept)
+    return TokensStatus(prompt=prompt, completion=completion, cached=cached or None, sources=kept)

@@ -118,6 +118,7 @@ class Desk:
         if used.prompt or used.completion:
             tally.prompt_tokens += used.prompt
             tally.completion_tokens += used.completion
+            tally.cached_tokens += used.cached or 0
             metrics.tokens_used(whose, client, used.prompt, used.completion, used.cached)
 
     # What the watches say

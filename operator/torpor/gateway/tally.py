@@ -95,6 +95,8 @@ class Tally:
         self.endpoint = endpoint
         self.total = self.succeeded = self.failed = 0
         self.prompt_tokens = self.completion_tokens = 0
+        self.cached_tokens = 0
+        """Those of the prompts that engines had in their caches, as far as they say so."""
         self.last_byte_ms: int | None = None
         self.wakes: deque[WakeTimes] = deque(maxlen=MOST_WAKES)
         self.pods: dict[str, Busy] = {}
@@ -126,7 +128,11 @@ class Tally:
             "inFlight": self.in_flight,
             "lastByteAtMs": self.last_byte_ms,
             "requests": {"total": self.total, "succeeded": self.succeeded, "failed": self.failed},
-            "tokens": {"prompt": self.prompt_tokens, "completion": self.completion_tokens},
+            "tokens": {
+                "prompt": self.prompt_tokens,
+                "completion": self.completion_tokens,
+                "cached": self.cached_tokens,
+            },
             "wakes": [wake.report() for wake in self.wakes],
             "pods": {
                 uid: {"inFlight": busy.in_flight, "busy": [list(i) for i in busy.intervals]}

@@ -37,6 +37,11 @@ class PhaseCosts(SeenWords):
     """What the provider rounds up."""
     failed_starts: str
     """Part of `starting` that belongs to pods that never got ready."""
+    unused_starts: str | None = None
+    """Part of `starting` and `idle` that belongs to pods that were ready and have ended without a single request.
+
+    They were started ahead of demand that did not come, by a schedule, or for a client that left. Absent: none.
+    """
 
 
 class CostWindow(SeenWords):
@@ -147,6 +152,8 @@ class TokenSource(SeenWords):
     """Prompt tokens counted by it."""
     completion: Count = 0
     """Completion tokens counted by it."""
+    cached: Count | None = None
+    """Prompt tokens found in a cache counted by it. Absent: none."""
 
 
 class TokensStatus(SeenWords):
@@ -156,6 +163,11 @@ class TokensStatus(SeenWords):
     """Prompt tokens."""
     completion: Count = 0
     """Completion tokens."""
+    cached: Count | None = None
+    """Part of `prompt` that engines had in their prefix caches, as far as they say so. Absent: none, or nobody said.
+
+    Every price per token counts them as any other token.
+    """
     sources: Annotated[
         tuple[TokenSource, ...],
         Field(json_schema_extra=by_key("gateway")),

@@ -53,6 +53,8 @@ class LedgerRow(SeenWords):
     """GPU-milliseconds that an endpoint which never sleeps would have used at this price."""
     rounding_gpu_ms: Milliseconds = 0
     """GPU-milliseconds billed beyond the phases, because the provider rounds a lifetime up."""
+    unused_start_gpu_ms: Milliseconds | None = None
+    """Part of `starting` and `idle` that belongs to pods that were ready and ended without a request. Absent: none."""
     granularity_seconds: int | None = None
     """Step to which the provider bills a lifetime."""
     minimum_seconds: int | None = None
@@ -77,6 +79,8 @@ class SettledCost(SeenWords):
     """Part of `starting`."""
     rounding: str = "0"
     """What was rounded up."""
+    unused_start: str | None = None
+    """Part of `starting` and `idle`. Absent: none."""
     always_on: str = "0"
     """What an endpoint that never sleeps would have cost."""
 
@@ -95,6 +99,8 @@ class SettledRows(SeenWords):
     always_on_gpu_ms: Milliseconds = 0
     """As of a row."""
     rounding_gpu_ms: Milliseconds = 0
+    """As of a row."""
+    unused_start_gpu_ms: Milliseconds | None = None
     """As of a row."""
     cost: SettledCost = Field(default_factory=SettledCost)
     """What they cost; their prices are not kept."""
