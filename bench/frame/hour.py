@@ -16,9 +16,10 @@ from tests.domain.metered_world import (
 )
 from torpor.api.status import CostStatus
 from torpor.domain.bookkeeping import ledger_words, meter_of
-from torpor.domain.ledger import Meter, Phases
+from torpor.domain.ledger import Meter
 from torpor.domain.metering import accrue
 from torpor.domain.observation import combined
+from torpor.domain.phases import Phases
 
 HOUR_MS = 3_600_000
 _NONE: frozenset[str] = frozenset()

@@ -16,8 +16,9 @@ from torpor.api.crd import ENDPOINT_COLUMNS, Column
 from torpor.api.status import EndpointStatus, TokensStatus
 from torpor.domain.catalogue import price_of
 from torpor.domain.figures import cost_words, display_words
-from torpor.domain.ledger import Meter, Phases, Row
+from torpor.domain.ledger import Meter, Row
 from torpor.domain.observation import Demand
+from torpor.domain.phases import Phases
 from torpor.domain.placement import GPUClassView, Placement
 from torpor.domain.prewarmjobs import Weights, WeightsPlan
 from torpor.domain.scalingview import Decision

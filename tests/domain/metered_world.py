@@ -10,9 +10,10 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from torpor.domain.ledger import Meter, Phases, Price
+from torpor.domain.ledger import Meter, Price
 from torpor.domain.metering import Tariffs
 from torpor.domain.observation import Demand, GatewayReport, PodSeen
+from torpor.domain.phases import Phases
 from torpor.domain.pricing import Tariff
 
 T0 = 1_800_000_000_000

@@ -18,8 +18,9 @@ from torpor.domain.catalogue import egress_out_of, price_of
 from torpor.domain.costfigures import read_meter
 from torpor.domain.egress import Download, Egress, Expected, Route
 from torpor.domain.figures import cost_words
-from torpor.domain.ledger import Meter, Phases, Row
+from torpor.domain.ledger import Meter, Row
 from torpor.domain.observation import Demand
+from torpor.domain.phases import Phases
 from torpor.domain.placement import GPUClassView
 from torpor.domain.windows import Mark, Reading, Windows, kept
 

@@ -8,8 +8,9 @@ import pytest
 from torpor.api.status import CostStatus, TokensStatus
 from torpor.domain.catalogue import price_of
 from torpor.domain.figures import cost_words, display_words, placement_words
-from torpor.domain.ledger import LivePod, Meter, Phases, Row, Segment, folded
+from torpor.domain.ledger import LivePod, Meter, Row, Segment, folded
 from torpor.domain.observation import Demand, GatewayReport, PodSeen
+from torpor.domain.phases import Phases
 from torpor.domain.placement import GPUClassView, Placement, Rejected
 from torpor.domain.windows import Mark, Reading, Windows
 

@@ -19,8 +19,9 @@ from torpor.domain.comparing import Offer, compare
 from torpor.domain.costfigures import read_meter
 from torpor.domain.costing import always_on_micro_ms, cost_of, rate_micro_per_hour
 from torpor.domain.figures import cost_words
-from torpor.domain.ledger import WHOLE, LivePod, Meter, Phases, Row, Segment, folded
+from torpor.domain.ledger import WHOLE, LivePod, Meter, Row, Segment, folded
 from torpor.domain.observation import Demand, PodSeen
+from torpor.domain.phases import Phases
 from torpor.domain.placement import GIB, GPUClassView, NodeView, PlacementSpec, place
 from torpor.domain.windows import Mark, Reading, Windows
 

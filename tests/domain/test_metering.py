@@ -9,13 +9,7 @@ from hypothesis import strategies as st
 from tests.domain.metered_world import H100, L40S, PRICES, T0, booked, fixed, listed
 from torpor.domain.costing import always_on_micro_ms, cost_of, unpriced
 from torpor.domain.costing import rate_micro_per_hour as rate
-from torpor.domain.ledger import (
-    Cost,
-    Meter,
-    Phases,
-    Price,
-    Row,
-)
+from torpor.domain.ledger import Cost, Meter, Price, Row
 from torpor.domain.metering import (
     BUSY_SETTLE_MS,
     GRACE_MS,
@@ -26,6 +20,7 @@ from torpor.domain.metering import (
     totals,
 )
 from torpor.domain.observation import Demand, GatewayReport, PodSeen, combined
+from torpor.domain.phases import Phases
 
 POD = PodSeen(
     "pod-0",

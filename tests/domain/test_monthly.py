@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torpor.domain.ledger import Phases
 from torpor.domain.monthly import Metered, Month, Reach, Use, month_named, month_of, used_in
+from torpor.domain.phases import Phases
 from torpor.domain.windows import HOUR_MS, Mark, Reading, Windows, kept
 
 MINUTE = 60_000

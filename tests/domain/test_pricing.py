@@ -9,16 +9,8 @@ from hypothesis import strategies as st
 from tests.domain.metered_world import fixed
 from torpor.domain.costing import always_on_micro_ms as always_on
 from torpor.domain.costing import cost_of
-from torpor.domain.ledger import (
-    MOST_ROWS,
-    LivePod,
-    Meter,
-    Phases,
-    Price,
-    Row,
-    Segment,
-    folded,
-)
+from torpor.domain.ledger import MOST_ROWS, LivePod, Meter, Price, Row, Segment, folded
+from torpor.domain.phases import Phases
 from torpor.domain.pricing import Tariff, cut_by, rounded_up, stretches
 
 OLD, NEW, NEWER, UNKNOWN = (

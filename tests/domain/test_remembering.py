@@ -14,19 +14,10 @@ from torpor.api.status import CostStatus, EndpointStatus, TokensStatus, WeightsS
 from torpor.domain.bookkeeping import ledger_words, meter_of, window_words, windows_of
 from torpor.domain.egress import Egress, Route
 from torpor.domain.failing import Failure
-from torpor.domain.ledger import (
-    WHOLE,
-    Cost,
-    LivePod,
-    Meter,
-    Phases,
-    Price,
-    Row,
-    Segment,
-    Settled,
-)
+from torpor.domain.ledger import WHOLE, Cost, LivePod, Meter, Price, Row, Segment, Settled
 from torpor.domain.money import lowest
 from torpor.domain.observation import Demand, GatewayReport, Tokens
+from torpor.domain.phases import Phases
 from torpor.domain.prewarmjobs import Weights
 from torpor.domain.remembering import (
     UNHEARD,

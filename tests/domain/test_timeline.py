@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torpor.api.status import CostStatus, GpuMs, LivePod, LivePrice, Mark
-from torpor.domain.ledger import Phases
+from torpor.domain.phases import Phases
 from torpor.domain.remembering import moment
 from torpor.domain.timeline import Day, day_of, first_hour
 from torpor.domain.windows import HOUR_MS, Reading, Windows, kept

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torpor.domain.ledger import Phases
+from torpor.domain.phases import Phases
 from torpor.domain.windows import HOUR_MS, Mark, Reading, Windows, day_before, kept, month_start
 
 MADE = datetime(2026, 11, 3, 10, 20, tzinfo=UTC)

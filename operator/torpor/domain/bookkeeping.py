@@ -17,8 +17,9 @@ from torpor.api.status import LivePod as LiveWords
 from torpor.api.status import Mark as MarkWords
 from torpor.domain import money
 from torpor.domain.egresswords import egress_of, egress_words
-from torpor.domain.ledger import WHOLE, Cost, LivePod, Meter, Phases, Price, Row, Segment, Settled
+from torpor.domain.ledger import WHOLE, Cost, LivePod, Meter, Price, Row, Segment, Settled
 from torpor.domain.money import MICRO, micro
+from torpor.domain.phases import Phases
 from torpor.domain.windows import Mark, Reading, Windows
 
 

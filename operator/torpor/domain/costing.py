@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torpor.domain.egress import Route
-from torpor.domain.ledger import Cost, Meter, Phases, Row, Settled, cost_at
+from torpor.domain.ledger import Cost, Meter, Row, Settled, cost_at
 from torpor.domain.money import Exact, lowest
+from torpor.domain.phases import Phases
 
 NOTHING = Settled()
 

@@ -12,65 +12,12 @@ from fractions import Fraction
 
 from torpor.domain.egress import NO_EGRESS, Egress
 from torpor.domain.money import Exact, lowest
+from torpor.domain.phases import NO_PHASES, Phases
 
 WHOLE = Fraction(1)
 """A unit of the resource is a whole GPU."""
 MOST_ROWS = 16
 """Rows of a ledger; older ones are folded (cost-policy §2.4)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Phases:
-    """GPU-milliseconds by phase. `failed_starting` is the part of `starting` whose pod never became Ready."""
-
-    starting: int = 0
-    busy: int = 0
-    idle: int = 0
-    terminating: int = 0
-    failed_starting: int = 0
-
-    @property
-    def accrued(self) -> int:
-        """The four phases together, in GPU-ms; `failed_starting` is a subset and not added."""
-        return self.starting + self.busy + self.idle + self.terminating
-
-    @property
-    def named(self) -> tuple[tuple[str, int], ...]:
-        """The four phases with their names, in the order of a pod's life."""
-        return (
-            ("starting", self.starting),
-            ("busy", self.busy),
-            ("idle", self.idle),
-            ("terminating", self.terminating),
-        )
-
-    def __add__(self, other: Phases) -> Phases:
-        return Phases(
-            self.starting + other.starting,
-            self.busy + other.busy,
-            self.idle + other.idle,
-            self.terminating + other.terminating,
-            self.failed_starting + other.failed_starting,
-        )
-
-    def less(self, other: Phases) -> Phases:
-        """Return what is left of each phase."""
-        return self + other.times(-1)
-
-    def times(self, factor: int) -> Phases:
-        """Return each phase so many times: of so many GPUs."""
-        return Phases(
-            *(
-                value * factor
-                for value in (
-                    self.starting,
-                    self.busy,
-                    self.idle,
-                    self.terminating,
-                    self.failed_starting,
-                )
-            )
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +53,7 @@ class Row:
     """What was accrued at one price, and what an endpoint that never sleeps would have (GPU-ms)."""
 
     price: Price
-    phases: Phases = Phases()
+    phases: Phases = NO_PHASES
     always_on: int = 0
     rounding: int = 0
     """What was billed beyond the phases, because the provider rounds a lifetime up."""
@@ -167,7 +114,7 @@ class Settled:
     """Old rows, added up to keep the ledger short; their prices are gone, so their cost is kept."""
 
     rows: int = 0
-    phases: Phases = Phases()
+    phases: Phases = NO_PHASES
     always_on: int = 0
     rounding: int = 0
     currency: str = ""
@@ -242,7 +189,7 @@ def union(intervals: Iterable[tuple[int, int]]) -> int:
 def added(
     rows: tuple[Row, ...],
     price: Price,
-    phases: Phases = Phases(),
+    phases: Phases = NO_PHASES,
     always_on: int = 0,
     rounding: int = 0,
     unused: int = 0,

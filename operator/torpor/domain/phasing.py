@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from torpor.domain.ledger import LivePod, Phases, Price, Segment, union
+from torpor.domain.ledger import LivePod, Price, Segment, union
 from torpor.domain.observation import Demand
+from torpor.domain.phases import Phases
 
 
 def phases_of(entry: LivePod, demand: Demand, at_ms: int) -> list[tuple[Price, Phases]]:

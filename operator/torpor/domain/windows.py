@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from torpor.domain.ledger import Phases
 from torpor.domain.money import Exact, lowest
+from torpor.domain.phases import NO_PHASES, Phases
 
 HOUR_MS = 3_600_000
 DAY_HOURS = 24
-NO_PHASES = Phases()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from torpor.api.quantities import format_timestamp
 from torpor.domain import money
-from torpor.domain.ledger import Phases
 from torpor.domain.money import Exact
 from torpor.domain.monthly import Month, Slice
+from torpor.domain.phases import Phases
 from torpor.domain.remembering import moment
 from torpor.report.statement import Line, Statement
 

@@ -16,10 +16,11 @@ from torpor.domain import money
 from torpor.domain.bookkeeping import gpu_ms, meter_of, windows_of
 from torpor.domain.costing import cost_of, moved_cost
 from torpor.domain.egress import lacking, unpriced
-from torpor.domain.ledger import Meter, Phases, Row
+from torpor.domain.ledger import Meter, Row
 from torpor.domain.metering import totals
 from torpor.domain.monthly import Metered, Month, Reach, Use, used_in
 from torpor.domain.observation import Demand
+from torpor.domain.phases import Phases
 from torpor.domain.remembering import epoch_ms, moment
 from torpor.domain.windows import Reading
 
