@@ -14,7 +14,18 @@ from torpor.api.status import CostStatus, EndpointStatus, TokensStatus, WeightsS
 from torpor.domain.bookkeeping import ledger_words, meter_of, window_words, windows_of
 from torpor.domain.egress import Egress, Route
 from torpor.domain.failing import Failure
-from torpor.domain.ledger import WHOLE, Cost, LivePod, Meter, Price, Row, Segment, Settled
+from torpor.domain.ledger import (
+    WHOLE,
+    Cost,
+    LivePod,
+    Meter,
+    NodeStay,
+    Price,
+    Row,
+    Segment,
+    Settled,
+    Tenant,
+)
 from torpor.domain.money import lowest
 from torpor.domain.observation import Demand, GatewayReport, Tokens
 from torpor.domain.phases import Phases
@@ -45,6 +56,7 @@ PRICE = st.builds(
     granularity_s=st.sampled_from([0, 60]),
     minimum_s=st.sampled_from([0, 60]),
     fraction=st.sampled_from([WHOLE, Fraction(1, 7), Fraction(3, 64)]),
+    whole_node=st.booleans(),
 )
 EXACT = GPU_MS | st.builds(Fraction, GPU_MS, st.integers(1, 64)).map(lowest)
 
@@ -66,11 +78,27 @@ def meters(draw: st.DrawFn) -> Meter:
     phases = st.builds(Phases, GPU_MS, GPU_MS, GPU_MS, GPU_MS, GPU_MS)
     segment = st.builds(Segment, st.sampled_from(prices), INSTANT, INSTANT)
     segments = st.lists(segment, min_size=1, max_size=3).map(tuple)
-    cost = st.builds(Cost, EXACT, EXACT, EXACT, EXACT, EXACT, EXACT, unused=EXACT)
+    cost = st.builds(Cost, EXACT, EXACT, EXACT, EXACT, EXACT, EXACT, unused=EXACT, node=EXACT)
+    tenant = st.builds(Tenant, NAME, st.integers(1, 8), INSTANT, MAYBE, st.booleans())
+    priced = st.builds(Segment, st.sampled_from(prices), INSTANT)
+    stay = st.builds(
+        NodeStay, NAME, NAME, st.integers(1, 16), INSTANT,
+        st.lists(priced, min_size=1, max_size=3).map(tuple),
+        MAYBE, st.lists(tenant, max_size=3).map(tuple),
+    )  # fmt: skip
     settled = st.builds(
-        Settled, st.integers(1, 99), phases, GPU_MS, GPU_MS, st.just("EUR"), cost, EXACT, GPU_MS
+        Settled,
+        st.integers(1, 99),
+        phases,
+        GPU_MS,
+        GPU_MS,
+        st.just("EUR"),
+        cost,
+        EXACT,
+        GPU_MS,
+        GPU_MS,
     )
-    row = st.builds(Row, st.just(prices[0]), phases, GPU_MS, GPU_MS, GPU_MS)
+    row = st.builds(Row, st.just(prices[0]), phases, GPU_MS, GPU_MS, GPU_MS, GPU_MS)
     live = st.builds(
         LivePod, NAME, NAME, st.integers(1, 8), INSTANT, segments,
         MAYBE, MAYBE, MAYBE, INSTANT,
@@ -83,6 +111,7 @@ def meters(draw: st.DrawFn) -> Meter:
         estimated_ms=draw(GPU_MS),
         settled=draw(st.just(Settled()) | settled),
         egress=draw(EGRESS),
+        nodes=tuple(draw(st.lists(stay, max_size=2, unique_by=lambda node: node.uid))),
     )
 
 

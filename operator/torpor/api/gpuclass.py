@@ -10,7 +10,7 @@ from torpor.api.bounds import AtMostWhole, MoreThanZero
 from torpor.api.jurisdictions import Jurisdiction
 from torpor.api.meta import ObjectMeta
 from torpor.api.quantities import Bytes, Money, Share, Start
-from torpor.api.words import Rule, SeenWords, Words, by_key, in_code, in_order, not_yet
+from torpor.api.words import Rule, SeenWords, Words, by_key, in_code, in_order
 
 Region = Annotated[
     str,
@@ -143,9 +143,10 @@ class Price(Words):
     """Step to which a pod's lifetime is billed, rounded up once when it ends. Default: exactly."""
     minimum_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
     """Shortest lifetime that is billed. Default: 0."""
-    scope: PriceScope = Field(default=PriceScope.GPU, json_schema_extra=in_code() | not_yet("node"))
-    """What a pod pays for: gpu, the GPUs it holds, while it holds them. (node, the whole node for as long
-    as it exists, is not supported yet.)"""
+    scope: PriceScope = Field(default=PriceScope.GPU, json_schema_extra=in_code())
+    """What an endpoint pays for: gpu, the GPUs that its pods hold, while they hold them; node, for nodes that exist for
+    the endpoints on them: also its share of the GPUs that nobody holds, from the node's creation to its removal.
+    Default: gpu."""
     egress_per_gi_b: Annotated[Money | None, Field(alias="egressPerGiB")] = None
     """Price of moving one GiB out of this region, in `currency`, such as "0.02"; "0" where it is free. It is what
     weights cost that endpoints fetch from a bucket in this region to nodes of another one; of several classes of a

@@ -20,6 +20,7 @@ from torpor.domain.figures import cost_words
 from torpor.domain.ledger import Meter
 from torpor.domain.metering import booked, noted, stay_on
 from torpor.domain.money import Exact
+from torpor.domain.nodestays import nodes_booked, nodes_noted
 from torpor.domain.observation import Demand, combined
 from torpor.domain.remembering import epoch_ms, tokens_counted
 from torpor.domain.windows import Reading, Windows
@@ -131,6 +132,7 @@ def _books(endpoint: InferenceEndpoint, picture: Picture, now: datetime) -> _Boo
     pods = combined(picture.pods, demand)
     currency = chosen.currency if chosen else before.cost.currency or "USD"
     unbooked = noted(meter_of(before.cost), pods, tariffs, now_ms)
+    unbooked = nodes_noted(unbooked, picture.tenancies, now_ms)
     seen, counted = moving.noted(unbooked.egress, endpoint, picture, currency)
     unbooked = replace(unbooked, egress=seen)
     windows = windows_kept(
@@ -140,7 +142,8 @@ def _books(endpoint: InferenceEndpoint, picture: Picture, now: datetime) -> _Boo
         epoch_ms(now) or now_ms,  # as `asOf` says it: an edge in between is read now or never
         epoch_ms(before.cost.as_of),
     )
-    meter = replace(booked(unbooked, pods, demand, now_ms), egress=counted)
+    meter = nodes_booked(booked(unbooked, pods, demand, now_ms), now_ms)
+    meter = replace(meter, egress=counted)
     if chosen is None:
         return _Books(meter, windows, demand, tokens, currency, since)
     if meter.always_on_ms is None:  # an endpoint that never sleeps would have run since it was made

@@ -160,6 +160,8 @@ class Ears:
         """A node's heartbeats concern nobody; what it offers concerns every endpoint, its weights those they are of."""
         before = self._seen.nodes.get(obj["metadata"]["name"])
         _put(self._seen.nodes, obj, gone)
+        if gone:
+            self._seen.node_left(obj, clock.now_ms())
         if gone or before is None or _offer(before) != _offer(obj):
             return self._seen.endpoints.keys()
         changed = dict(_weights(before).items() ^ _weights(obj).items())

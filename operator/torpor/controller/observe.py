@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.faults import first_fault
-from torpor.api.gpuclass import GPUClass, Price
+from torpor.api.gpuclass import GPUClass, Price, PriceScope
 from torpor.domain.ledger import WHOLE
 from torpor.domain.money import micro
 from torpor.domain.observation import Workload
@@ -59,6 +59,7 @@ def class_view(obj: Json, now_ms: int) -> GPUClassView:
         minimum_s=(spec.price.minimum_seconds or 0) if spec.price else 0,
         price_as_of=read_on,
         fraction=spec.fraction or WHOLE,
+        whole_node=spec.price is not None and spec.price.scope is PriceScope.NODE,
         egress_micro=micro(spec.price.egress_per_gi_b) if spec.price else None,
     )
 

@@ -10,6 +10,7 @@ from torpor.domain.budget import Standing
 from torpor.domain.engineload import NOBODY, Asking
 from torpor.domain.failing import Failure
 from torpor.domain.keeping import Memory
+from torpor.domain.nodestays import NodeSeen
 from torpor.domain.observation import Demand, Fault, PodSeen, Workload
 from torpor.domain.placement import GPUClassView, NodeView, Placement
 from torpor.domain.prewarmjobs import Progress, WeightsPlan
@@ -55,6 +56,8 @@ class Picture:
     """Who waits for the GPUs that its idle replicas hold, and gets them; empty while nobody does."""
     contested: bool = False
     """Whether anybody waits for a GPU such as it holds, whoever gives it."""
+    tenancies: tuple[NodeSeen, ...] = ()
+    """Nodes paid for as a whole that a pod of it is or was on, and all pods that were on them."""
     standing: Standing | None = None
     """How the month's budget stands; None without one."""
 

@@ -32,6 +32,7 @@ from torpor.controller.picture import Picture
 from torpor.controller.progress import ProgressPoller
 from torpor.controller.seen import Key, Seen
 from torpor.controller.statuswriter import StatusWriter
+from torpor.controller.tenancy import tenancies
 from torpor.controller.wanting import children_wanted, held_back
 from torpor.controller.yielding import contested
 from torpor.domain import failing, prewarming
@@ -173,6 +174,7 @@ class Reconciler:
             engines=self._t.loads.asking(key),
             memory=memory_now(endpoint, demand, pods),
             workload=self._workload(key),
+            tenancies=tenancies(seen, key, endpoint, classes, nodes, now_ms),
             classes=tuple(classes),
             nodes=tuple(nodes),
             now_ms=now_ms,

@@ -41,6 +41,8 @@ class Seen:
         self._pods: dict[Key, dict[str, Json]] = defaultdict(dict)
         self._times: dict[str, PodTimes] = {}
         self._gone: dict[Key, dict[str, PodSeen]] = defaultdict(dict)
+        self._nodes_gone: dict[str, tuple[Json, int]] = {}
+        """Nodes by uid as they were last, with the epoch ms at which they were seen to go."""
         self._quiet: dict[Key, str] = {}
         """The resourceVersion of each endpoint's last write that moved figures only."""
 
@@ -86,6 +88,16 @@ class Seen:
             for pod in self.pods_of(key, names.COMPONENT_ENGINE):
                 if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
                     yield pod
+
+    def node_left(self, node: Json, now_ms: int) -> None:
+        """Remember a node that is gone, so that its bill can be closed."""
+        self._nodes_gone.setdefault(node["metadata"]["uid"], (node, now_ms))
+
+    def nodes_gone(self, now_ms: int) -> list[tuple[Json, int]]:
+        """Return the nodes gone within ten minutes, each with when it was seen to go."""
+        for uid in [u for u, (_, at) in self._nodes_gone.items() if now_ms - at > REMEMBER_GONE_MS]:
+            del self._nodes_gone[uid]
+        return list(self._nodes_gone.values())
 
     def awake_on(self, classes: Collection[str]) -> Iterator[Key]:
         """Return the endpoints whose engines are on a GPU of these classes."""

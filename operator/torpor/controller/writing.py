@@ -26,7 +26,9 @@ _TOLD_SLOWLY = frozenset(
 
 def moves(status: Json) -> bool:
     """Whether figures of this status change by themselves: something runs, or is being downloaded."""
-    if status.get("replicas") or (status.get("cost") or {}).get("live"):
+    cost = status.get("cost") or {}
+    standing = any(not node.get("removedMs") for node in cost.get("nodes") or ())
+    if status.get("replicas") or cost.get("live") or standing:
         return True
     nodes = (status.get("weights") or {}).get("nodes") or ()
     return any(node.get("state") == "Fetching" for node in nodes)
@@ -84,4 +86,5 @@ def _edges(status: Json) -> Json:
         "rate": cost.get("perHour"),
         "closed": [pod.get("uid") for pod in cost.get("closed") or ()],
         "moved": cost.get("egress"),
+        "nodes": cost.get("nodes"),
     }

@@ -19,6 +19,7 @@ from torpor.domain import money
 from torpor.domain.egresswords import egress_of, egress_words
 from torpor.domain.ledger import WHOLE, Cost, LivePod, Meter, Price, Row, Segment, Settled
 from torpor.domain.money import MICRO, micro
+from torpor.domain.nodewords import stay_of, stay_words
 from torpor.domain.phases import Phases
 from torpor.domain.windows import Mark, Reading, Windows
 
@@ -34,6 +35,7 @@ def meter_of(cost: CostWords) -> Meter:
                 row.always_on_gpu_ms,
                 row.rounding_gpu_ms,
                 row.unused_start_gpu_ms or 0,
+                row.node_gpu_ms or 0,
             )
             for row in cost.rows
         ),
@@ -43,18 +45,21 @@ def meter_of(cost: CostWords) -> Meter:
         estimated_ms=cost.estimated_ms,
         settled=_settled(cost.settled),
         egress=egress_of(cost.egress),
+        nodes=tuple(stay_of(node, prices) for node in cost.nodes),
     )
 
 
 def ledger_words(meter: Meter) -> dict[str, object]:
     """Return the fields of `status.cost` that are the meter; figures for people are added by `domain.status`."""
     held = {row.price.id for row in meter.rows}
-    used = (segment.price for pod in meter.live for segment in pod.segments)
+    used = [at.price for pod in meter.live for at in pod.segments]
+    used += [at.price for stay in meter.nodes for at in stay.segments]
     opened = {price.id: price for price in used if price.id not in held}
     rows = (*meter.rows, *(Row(price) for price in opened.values()))
     return {
         "rows": tuple(_row_words(row) for row in rows),
         "live": tuple(_live_words(pod) for pod in meter.live),
+        "nodes": tuple(stay_words(stay) for stay in meter.nodes),
         "closed": tuple(ClosedPod(uid=uid, at_ms=at) for uid, at in meter.closed),
         "always_on_settled_ms": meter.always_on_ms,
         "estimated_ms": meter.estimated_ms,
@@ -73,6 +78,7 @@ def _price(row: LedgerRow) -> Price:
         row.granularity_seconds or 0,
         row.minimum_seconds or 0,
         row.fraction or WHOLE,
+        bool(row.whole_node),
     )
 
 
@@ -98,6 +104,8 @@ def _row_words(row: Row) -> LedgerRow:
         always_on_gpu_ms=row.always_on,
         rounding_gpu_ms=row.rounding,
         unused_start_gpu_ms=row.unused or None,
+        node_gpu_ms=row.node or None,
+        whole_node=price.whole_node or None,
         granularity_seconds=price.granularity_s or None,
         minimum_seconds=price.minimum_s or None,
         fraction=None if price.fraction == WHOLE else price.fraction,
@@ -149,6 +157,7 @@ def _settled(words: SettledRows | None) -> Settled:
         always_on=words.always_on_gpu_ms,
         rounding=words.rounding_gpu_ms,
         unused=words.unused_start_gpu_ms or 0,
+        node=words.node_gpu_ms or 0,
         currency=words.currency,
         cost=Cost(
             money.read(cost.starting),
@@ -158,6 +167,7 @@ def _settled(words: SettledRows | None) -> Settled:
             money.read(cost.failed_start),
             money.read(cost.rounding),
             unused=money.read(cost.unused_start or "0"),
+            node=money.read(cost.node or "0"),
         ),
         always_on_cost=money.read(cost.always_on),
     )
@@ -175,6 +185,7 @@ def _settled_words(settled: Settled) -> SettledRows | None:
         always_on_gpu_ms=settled.always_on,
         rounding_gpu_ms=settled.rounding,
         unused_start_gpu_ms=settled.unused or None,
+        node_gpu_ms=settled.node or None,
         cost=SettledCost(
             starting=money.written(parts.starting),
             busy=money.written(parts.busy),
@@ -183,6 +194,7 @@ def _settled_words(settled: Settled) -> SettledRows | None:
             failed_start=money.written(parts.failed_starting),
             rounding=money.written(parts.rounding),
             unused_start=money.written(parts.unused) if parts.unused else None,
+            node=money.written(parts.node) if parts.node else None,
             always_on=money.written(settled.always_on_cost),
         ),
     )

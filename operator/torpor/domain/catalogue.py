@@ -117,8 +117,9 @@ def _priced(gpu_class: GPUClassView, micro: int | None) -> Price:
     rate = "unknown" if micro is None else str(micro)
     steps = f"/{gpu_class.granularity_s}s" if gpu_class.granularity_s else ""
     least = f"/min{gpu_class.minimum_s}s" if gpu_class.minimum_s else ""
+    whole = "/node" if gpu_class.whole_node else ""
     part = "" if gpu_class.fraction == WHOLE else f"*{gpu_class.fraction}"
-    held = f"{rate}{gpu_class.currency}{part}{steps}{least}"
+    held = f"{rate}{gpu_class.currency}{part}{steps}{least}{whole}"
     return Price(
         id=f"{gpu_class.name}/{gpu_class.capacity_type}@{held}",
         gpu_class=gpu_class.name,
@@ -128,6 +129,7 @@ def _priced(gpu_class: GPUClassView, micro: int | None) -> Price:
         granularity_s=gpu_class.granularity_s,
         minimum_s=gpu_class.minimum_s,
         fraction=gpu_class.fraction,
+        whole_node=gpu_class.whole_node,
     )
 
 

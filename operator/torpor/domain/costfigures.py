@@ -91,6 +91,7 @@ def phase_costs(cost: Cost | None) -> PhaseCosts | None:
         terminating=money.known_amount(cost.terminating),
         rounding=money.known_amount(cost.rounding),
         failed_starts=money.known_amount(cost.failed_starting),
+        node=money.known_amount(cost.node) if cost.node else None,
         unused_starts=money.known_amount(cost.unused) if cost.unused else None,
     )
 

@@ -7,13 +7,17 @@ from collections.abc import Iterable
 from torpor.domain.egress import Route
 from torpor.domain.ledger import Cost, Meter, Row, Settled, cost_at
 from torpor.domain.money import Exact, lowest
+from torpor.domain.nodestays import share_now
 from torpor.domain.phases import Phases
 
 NOTHING = Settled()
 
 
 def rate_micro_per_hour(meter: Meter) -> Exact | None:
-    """Return what the pods on the meter cost per hour now, in micro-units; None if a price is unknown, 0 at zero."""
+    """Return what the pods on the meter cost per hour now, in micro-units; None if a price is unknown.
+
+    0 at zero replicas, unless a node stands empty that is paid for as a whole.
+    """
     total: Exact = 0
     for entry in meter.live:
         if entry.finished_ms is not None:
@@ -22,6 +26,14 @@ def rate_micro_per_hour(meter: Meter) -> Exact | None:
         if price is None:
             return None
         total += price * entry.gpus
+    for stay in meter.nodes:
+        share = share_now(stay)
+        if not share:
+            continue
+        price = stay.price.micro_per_unit
+        if price is None:
+            return None
+        total += price * share
     return lowest(total)
 
 
@@ -40,13 +52,13 @@ def cost_of(
     """
     cost, currency = settled.cost, settled.currency
     for row in rows:
-        if not row.phases.accrued + row.rounding:
+        if not row.phases.accrued + row.rounding + row.node:
             continue
         price = row.price.micro_per_unit
         if price is None or currency not in ("", row.price.currency):
             return None
         currency = row.price.currency
-        cost += cost_at(price, row.phases, row.rounding, row.unused)
+        cost += cost_at(row, price)
     for route in moved:
         if not route.bytes:
             continue

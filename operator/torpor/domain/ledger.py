@@ -39,6 +39,8 @@ class Price:
     """Least seconds of a lifetime that are billed."""
     fraction: Fraction = WHOLE
     """Which part of a GPU one unit of the resource is."""
+    whole_node: bool = False
+    """The whole node is paid for while it exists, not only what pods hold of it (`domain.nodestays`)."""
 
     @property
     def micro_per_unit(self) -> Exact | None:
@@ -59,6 +61,8 @@ class Row:
     """What was billed beyond the phases, because the provider rounds a lifetime up."""
     unused: int = 0
     """Part of the phases: starting and idle of pods that were Ready and have ended without a single request."""
+    node: int = 0
+    """What nobody held of nodes that exist for this endpoint, beyond the phases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +80,14 @@ class Cost:
     """What moving weights between regions cost; of no phase."""
     unused: Exact = 0
     """Part of `starting` and `idle`: pods that answered nobody."""
+    node: Exact = 0
+    """What nobody held of nodes that are paid for as a whole."""
 
     @property
     def spent(self) -> Exact:
         """All of it."""
         held = self.starting + self.busy + self.idle + self.terminating
-        return lowest(held + self.rounding + self.egress)
+        return lowest(held + self.node + self.rounding + self.egress)
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -93,19 +99,22 @@ class Cost:
             lowest(self.rounding + other.rounding),
             lowest(self.egress + other.egress),
             lowest(self.unused + other.unused),
+            lowest(self.node + other.node),
         )
 
 
-def cost_at(price: Exact, phases: Phases, rounding: int = 0, unused: int = 0) -> Cost:
-    """Return what these GPU-ms cost at *price*, in micro-units per hour of one."""
+def cost_at(row: Row, price: Exact) -> Cost:
+    """Return what the GPU-ms of a row cost at *price*, in micro-units per hour of one."""
+    phases = row.phases
     return Cost(
         lowest(phases.starting * price),
         lowest(phases.busy * price),
         lowest(phases.idle * price),
         lowest(phases.terminating * price),
         lowest(phases.failed_starting * price),
-        lowest(rounding * price),
-        unused=lowest(unused * price),
+        lowest(row.rounding * price),
+        unused=lowest(row.unused * price),
+        node=lowest(row.node * price),
     )
 
 
@@ -121,6 +130,7 @@ class Settled:
     cost: Cost = Cost()
     always_on_cost: Exact = 0
     unused: int = 0
+    node: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +166,38 @@ class LivePod:
 
 
 @dataclass(frozen=True, slots=True)
+class Tenant:
+    """A pod that holds, or held, GPUs of a node; instants in epoch ms."""
+
+    uid: str
+    gpus: int
+    start_ms: int
+    end_ms: int | None = None
+    mine: bool = False
+    """Whether it is of the endpoint whose ledger this is."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStay:
+    """A node that is paid for as a whole, on which a pod of the endpoint is or was; instants in epoch ms."""
+
+    uid: str
+    name: str
+    gpus: int
+    created_ms: int
+    segments: tuple[Segment, ...]
+    """Its prices, in order, at least one; the first begins at `created_ms`."""
+    removed_ms: int | None = None
+    tenants: tuple[Tenant, ...] = ()
+    """All pods that were on it as far as anybody knows, in the order of their start."""
+
+    @property
+    def price(self) -> Price:
+        """The price now."""
+        return self.segments[-1].price
+
+
+@dataclass(frozen=True, slots=True)
 class Meter:
     """The whole ledger of one endpoint. It is stored in the status, so the status is the meter."""
 
@@ -171,6 +213,8 @@ class Meter:
     """Rows that were folded."""
     egress: Egress = NO_EGRESS
     """What moving weights between regions took."""
+    nodes: tuple[NodeStay, ...] = ()
+    """Nodes paid for as a whole that are not booked yet."""
 
 
 def union(intervals: Iterable[tuple[int, int]]) -> int:
@@ -193,6 +237,7 @@ def added(
     always_on: int = 0,
     rounding: int = 0,
     unused: int = 0,
+    node: int = 0,
 ) -> tuple[Row, ...]:
     """Return *rows* with these GPU-ms added to the row of *price*, which is opened if there is none."""
     for index, row in enumerate(rows):
@@ -203,9 +248,10 @@ def added(
                 always_on=row.always_on + always_on,
                 rounding=row.rounding + rounding,
                 unused=row.unused + unused,
+                node=row.node + node,
             )
             return (*rows[:index], grown, *rows[index + 1 :])
-    return (*rows, Row(price, phases, always_on, rounding, unused))
+    return (*rows, Row(price, phases, always_on, rounding, unused, node))
 
 
 def folded(meter: Meter, most: int = MOST_ROWS) -> Meter:
@@ -214,7 +260,8 @@ def folded(meter: Meter, most: int = MOST_ROWS) -> Meter:
     A row stays while a pod adds to it, while its price is unknown or of another currency than those folded before, and
     the latest one always.
     """
-    used = {segment.price.id for pod in meter.live for segment in pod.segments}
+    used = {at.price.id for pod in meter.live for at in pod.segments}
+    used |= {at.price.id for stay in meter.nodes for at in stay.segments}
     settled, kept = meter.settled, list(meter.rows)
     for row in meter.rows[:-1]:
         if len(kept) <= most:
@@ -234,7 +281,8 @@ def _with_row(settled: Settled, row: Row) -> Settled:
         always_on=settled.always_on + row.always_on,
         rounding=settled.rounding + row.rounding,
         unused=settled.unused + row.unused,
+        node=settled.node + row.node,
         currency=row.price.currency,
-        cost=settled.cost + cost_at(price, row.phases, row.rounding, row.unused),
+        cost=settled.cost + cost_at(row, price),
         always_on_cost=lowest(settled.always_on_cost + row.always_on * price),
     )

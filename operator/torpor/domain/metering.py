@@ -32,6 +32,7 @@ from torpor.domain.ledger import (
     added,
     folded,
 )
+from torpor.domain.nodestays import with_nodes
 from torpor.domain.observation import Demand, PodSeen, earliest
 from torpor.domain.phasing import busy_between, phases_of, spans
 from torpor.domain.pricing import Tariff, cut_by, rounded_up, stretches
@@ -83,8 +84,9 @@ def booked(meter: Meter, pods: Sequence[PodSeen], demand: Demand, now_ms: int) -
         for price, phases in spent:
             waste = 0 if served else phases.starting + phases.idle
             rows = added(rows, price, phases, unused=waste)
-        extra = rounded_up(entry.finished_ms - entry.start_ms, entry.price) * entry.gpus
-        rows = added(rows, entry.price, rounding=extra)
+        if not entry.price.whole_node:  # there it is the node's lifetime that is rounded up
+            extra = rounded_up(entry.finished_ms - entry.start_ms, entry.price) * entry.gpus
+            rows = added(rows, entry.price, rounding=extra)
         closed.append((entry.uid, now_ms))
     return folded(
         replace(meter, rows=rows, live=tuple(still), closed=tuple(closed), estimated_ms=estimated)
@@ -124,8 +126,8 @@ def stay_on(
 
 
 def totals(meter: Meter, demand: Demand, at_ms: int) -> tuple[Row, ...]:
-    """Return one row per price, settled and live pods together, as of *at_ms*."""
-    rows = meter.rows
+    """Return one row per price, settled, live pods and nodes together, as of *at_ms*."""
+    rows = with_nodes(meter.rows, meter.nodes, at_ms)
     for entry in meter.live:
         for price, phases in phases_of(entry, demand, at_ms):
             rows = added(rows, price, phases)

@@ -50,6 +50,8 @@ class GPUClassView:
     """Day on which the price that holds now was read; empty if nobody says."""
     fraction: Fraction = Fraction(1)
     """Which part of a GPU one unit of the resource is; the prices are those of a whole one."""
+    whole_node: bool = False
+    """Whole nodes are paid for while they exist (`price.scope: node`)."""
     egress_micro: int | None = None
     """Micro-units per GiB that leaves the region; None = unknown."""
 

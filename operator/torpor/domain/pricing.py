@@ -36,14 +36,35 @@ def cut_by(entry: LivePod, tariff: Tariff, until_ms: int) -> LivePod:
 
     A change is one of a dated row, at its date, or of the price itself, now.
     """
-    end = until_ms if entry.finished_ms is None else min(until_ms, entry.finished_ms)
-    segments = entry.segments
-    for at, price in tariff.changes(segments[-1].from_ms, end):
-        # Busy time that is folded cannot be told apart any more: a row written down late holds from there on.
-        segments = _followed(segments, max(at, entry.busy_through_ms), price)
-    if entry.finished_ms is None and until_ms > segments[-1].from_ms:
-        segments = _followed(segments, until_ms, tariff.at(until_ms))
+    # Busy time that is folded cannot be told apart any more: a row written down late holds from there on.
+    segments = cut(
+        entry.segments, tariff, until_ms, entry.finished_ms, not_before=entry.busy_through_ms
+    )
     return entry if segments == entry.segments else replace(entry, segments=segments)
+
+
+def cut(
+    segments: tuple[Segment, ...],
+    tariff: Tariff,
+    until_ms: int,
+    ended_ms: int | None,
+    not_before: int,
+) -> tuple[Segment, ...]:
+    """Return segments with one more for each change of the price up to *until_ms*, or to the end of what they are of.
+
+    Args:
+        segments: So far; at least one.
+        tariff: The prices as they are known now.
+        until_ms: Now.
+        ended_ms: When it ended; None while it lasts.
+        not_before: No segment begins earlier, whatever a row's date says.
+    """
+    end = until_ms if ended_ms is None else min(until_ms, ended_ms)
+    for at, price in tariff.changes(segments[-1].from_ms, end):
+        segments = _followed(segments, max(at, not_before), price)
+    if ended_ms is None and until_ms > segments[-1].from_ms:
+        segments = _followed(segments, until_ms, tariff.at(until_ms))
+    return segments
 
 
 def _followed(segments: tuple[Segment, ...], at: int, price: Price) -> tuple[Segment, ...]:

@@ -14,6 +14,7 @@ from torpor.api.status.ledger import (
     ClosedPod,
     GpuMs,
     LedgerRow,
+    LiveNode,
     LivePod,
     Mark,
     SettledRows,
@@ -37,6 +38,8 @@ class PhaseCosts(SeenWords):
     """What the provider rounds up."""
     failed_starts: str
     """Part of `starting` that belongs to pods that never got ready."""
+    node: str | None = None
+    """This endpoint's share of what nobody holds of nodes that are paid for as a whole. Absent: none."""
     unused_starts: str | None = None
     """Part of `starting` and `idle` that belongs to pods that were ready and have ended without a single request.
 
@@ -119,11 +122,16 @@ class CostStatus(SeenWords):
         Field(json_schema_extra=by_key("uid")),
     ] = ()
     """Pods that may still add to the ledger."""
+    nodes: Annotated[
+        tuple[LiveNode, ...],
+        Field(json_schema_extra=by_key("uid")),
+    ] = ()
+    """Nodes paid for as a whole that may still add to the ledger."""
     closed: Annotated[
         tuple[ClosedPod, ...],
         Field(json_schema_extra=by_key("uid")),
     ] = ()
-    """Pods booked in the last 20 minutes."""
+    """Pods, and nodes, booked in the last 20 minutes."""
     hours: Annotated[
         tuple[Mark, ...],
         Field(json_schema_extra=by_key("atMs")),

@@ -55,6 +55,10 @@ class LedgerRow(SeenWords):
     """GPU-milliseconds billed beyond the phases, because the provider rounds a lifetime up."""
     unused_start_gpu_ms: Milliseconds | None = None
     """Part of `starting` and `idle` that belongs to pods that were ready and ended without a request. Absent: none."""
+    node_gpu_ms: Milliseconds | None = None
+    """GPU-milliseconds that nobody held of nodes that are paid for as a whole, beyond the phases. Absent: none."""
+    whole_node: bool | None = None
+    """Whether the price is of whole nodes (`price.scope: node`). Absent: it is not."""
     granularity_seconds: int | None = None
     """Step to which the provider bills a lifetime."""
     minimum_seconds: int | None = None
@@ -81,6 +85,8 @@ class SettledCost(SeenWords):
     """What was rounded up."""
     unused_start: str | None = None
     """Part of `starting` and `idle`. Absent: none."""
+    node: str | None = None
+    """What nobody held of nodes. Absent: none."""
     always_on: str = "0"
     """What an endpoint that never sleeps would have cost."""
 
@@ -101,6 +107,8 @@ class SettledRows(SeenWords):
     rounding_gpu_ms: Milliseconds = 0
     """As of a row."""
     unused_start_gpu_ms: Milliseconds | None = None
+    """As of a row."""
+    node_gpu_ms: Milliseconds | None = None
     """As of a row."""
     cost: SettledCost = Field(default_factory=SettledCost)
     """What they cost; their prices are not kept."""
@@ -138,6 +146,49 @@ class LivePod(SeenWords):
     """When its last container ended."""
     busy_through_ms: Milliseconds = 0
     """Up to when `busyMs` is counted; what came later is still with the gateways."""
+
+
+class NodeTenant(SeenWords):
+    """A pod that holds, or held, GPUs of a node. Times are milliseconds since 1970, UTC."""
+
+    uid: str
+    """UID of the pod."""
+    gpus: int = 1
+    """GPUs of the pod."""
+    start_ms: Milliseconds
+    """When the pod was scheduled."""
+    end_ms: Milliseconds | None = None
+    """When its last container ended. Absent while it runs."""
+    mine: bool | None = None
+    """Whether it is of this endpoint. Absent: of another one."""
+
+
+class NodePrice(SeenWords):
+    """A stretch of a node's life at one price."""
+
+    price_id: str
+    """Row that this stretch adds to."""
+    from_ms: Milliseconds
+    """When the stretch begins; it ends where the next begins."""
+
+
+class LiveNode(SeenWords):
+    """A node that is paid for as a whole and that the endpoint's pods are or were on. Times are as of a pod."""
+
+    uid: str
+    """UID of the node."""
+    name: str = ""
+    """Name of the node."""
+    gpus: int = 1
+    """GPUs of the node."""
+    created_ms: Milliseconds
+    """When the node was created."""
+    removed_ms: Milliseconds | None = None
+    """When it went. Absent while it is there."""
+    prices: tuple[NodePrice, ...]
+    """Its prices, one after the other; the last is that of now."""
+    tenants: tuple[NodeTenant, ...] = ()
+    """The pods of all endpoints that were on it, by which what nobody holds is shared."""
 
 
 class ClosedPod(SeenWords):
