@@ -57,6 +57,42 @@ def nursery(kube: KubeApi, api: Api) -> Nursery:
     return Nursery(kube, api)
 
 
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_what_a_watch_tells_before_the_answer_comes_is_not_overwritten_by_it(
+    nursery: Nursery, method: str
+) -> None:
+    """The answer to a write may be older than the last word about the object, which nobody says again."""
+    newer: list[Json] = []
+
+    def hear(event: str, obj: Json) -> None:
+        nursery.hear(event, obj)
+        if obj["kind"] in ("Deployment", "Job") and nursery.kube.asked[-1].method == method:
+            later = copy.deepcopy(obj)
+            later["metadata"]["resourceVersion"] += "9"
+            newer.append(later)
+            nursery.hear("MODIFIED", later)
+
+    nursery.kube.told = hear
+    await nursery.settle(hold=method == "POST")
+    known = [nursery.seen.deployments[KEY], *nursery.seen.jobs(KEY)]
+    assert [obj["kind"] for obj in newer] == {
+        "POST": ["Job", "Deployment"],
+        "PATCH": ["Deployment"],
+    }[method]
+    assert all(obj in known for obj in newer)
+
+
+async def test_a_deployment_that_is_not_what_was_heard_is_read_again(nursery: Nursery) -> None:
+    await nursery.settle()
+    missed = copy.deepcopy(nursery.kube.objects[DEPLOYMENT])
+    nursery.kube.told = lambda _event, _obj: None
+    nursery.kube.put(DEPLOYMENT, missed)
+    stale = nursery.seen.deployments[KEY]["metadata"]["resourceVersion"]
+    await nursery.children.read_deployment(KEY)
+    now = nursery.seen.deployments[KEY]["metadata"]["resourceVersion"]
+    assert now == nursery.kube.objects[DEPLOYMENT]["metadata"]["resourceVersion"] != stale
+
+
 async def test_children_are_made_once_and_then_left_alone(nursery: Nursery) -> None:
     assert await nursery.settle() == [
         "POST /api/v1/namespaces/ml/serviceaccounts",

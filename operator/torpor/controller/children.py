@@ -64,14 +64,30 @@ class Children:
         await self._make_jobs(key, wanted)
         if wanted.deployment is None or wanted.first_deployment is None:
             return
-        current = self._ours(wanted.first_deployment, self._seen.deployments.get(key))
+        before = self._seen.deployments.get(key)
+        current = self._ours(wanted.first_deployment, before)
         if current is None:
             current = await self._owned(wanted.first_deployment)
-            self._seen.deployments[key] = current
+            self._take_in(key, before, current)
         if not hold_deployment:
+            before = self._seen.deployments.get(key)
             applied = await self._apply(key, wanted.deployment, current)
             if applied is not None:
-                self._seen.deployments[key] = applied
+                self._take_in(key, before, applied)
+
+    async def read_deployment(self, key: Key) -> None:
+        """Ask the API server for the Deployment as it is now: a write was refused because it is not what was heard."""
+        before = self._seen.deployments.get(key)
+        if before is not None:
+            self._take_in(key, before, await self._objects.read_deployment(*key))
+
+    def _take_in(self, key: Key, before: Json | None, answered: Json) -> None:
+        """Take in what the API server answered, unless a watch has told of the Deployment meanwhile.
+
+        What it told may be newer than the answer, and nobody would tell it again.
+        """
+        if self._seen.deployments.get(key) is before:
+            self._seen.deployments[key] = answered
 
     def _ours(self, wanted: Json, current: Json | None) -> Json | None:
         """Return *current* if it belongs to the same endpoint; what a namesake left behind is not there for us.
@@ -139,8 +155,13 @@ class Children:
         for job in wanted.jobs:
             if job["metadata"]["name"] not in there:
                 created = await self._objects.create(job, names.FIELD_MANAGER)
-                if created is not None:
+                if created is not None and not self._knows(key, created):
                     self._seen.take_child("Job", created, deleted=False)
+
+    def _knows(self, key: Key, created: Json) -> bool:
+        """Whether a watch has told of a Job before the answer to its creation was here."""
+        uid = created["metadata"]["uid"]
+        return any(job["metadata"]["uid"] == uid for job in self._seen.jobs(key))
 
 
 def is_over(job: Json) -> bool:

@@ -249,7 +249,10 @@ class Reconciler:
             return decision, picture
         try:
             await self._t.objects.scale(*key, to, picture.workload.resource_version)
-        except (Conflict, Missing):
+        except Conflict:
+            await self._t.children.read_deployment(key)
+            return replace(decision, look_again_ms=clock.now_ms() + 50), picture
+        except Missing:
             return replace(decision, look_again_ms=clock.now_ms() + 50), picture
         log.info(
             "%s/%s: %d → %d replicas: %s", *key, picture.workload.replicas, to, decision.message
