@@ -12,6 +12,7 @@ def _changes(*rows: dict[str, str]) -> Changes:
 GOOD_CLASSES: dict[str, Changes] = {
     "only what is needed": {},
     "free": {"price.perGPUHour": "0", "capacityType": "owned"},
+    "of whole nodes": {"price": _PRICE | {"scope": "node", "minimumSeconds": 60}},
     "a seventh": {"resourceName": "nvidia.com/mig-1g.10gb", "fraction": "1/7"},
     "a whole in parts": {"fraction": "64/64"},
     "in full": {
@@ -63,9 +64,9 @@ BAD_CLASSES: dict[str, tuple[Changes, str]] = {
         {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]},
         "value must not be set with operator Exists",
     ),
-    "scope of nodes": (
-        {"price": _PRICE | {"scope": "node"}},
-        "spec.price.scope: node is not supported yet",
+    "scope of a rack": (
+        {"price": _PRICE | {"scope": "rack"}},
+        "spec.price.scope: Unsupported value",
     ),
     "steps of nothing": ({"price": _PRICE | {"granularitySeconds": 0}}, "granularitySeconds: "),
     "steps of two days": (

@@ -103,6 +103,16 @@ async def test_what_another_ledger_remembers_of_it_counts(stage: Stage) -> None:
     assert abs(Decimal(stage.status()["cost"]["byPhase"]["node"]) - about) < Decimal("0.02")
 
 
+async def test_without_its_class_a_node_stays_at_its_price(stage: Stage) -> None:
+    await on_a_node_of_eight(stage)
+    await stage.step()
+    del stage.seen.classes["l40s"]
+    await stage.step()
+    (stay,) = stage.status()["cost"]["nodes"]
+    assert "removedMs" not in stay
+    assert Decimal(stage.status()["cost"]["perHour"]) == 8 * Decimal("1.80")
+
+
 async def test_an_earlier_node_of_the_same_name_is_another_one(stage: Stage) -> None:
     await on_a_node_of_eight(stage, created_seconds_ago=100)  # the pod was there before it
     await stage.step()

@@ -222,8 +222,12 @@ def _priced(row: Row | Settled, gpu_class: str = "", capacity_type: str = "") ->
     price_id = row.price.id if isinstance(row, Row) else SETTLED_ROWS
     return [
         Sample(PRICED_SECONDS, ms / 1000, (gpu_class, capacity_type, price_id, phase))
-        for phase, ms in (*row.phases.named, ("rounding", row.rounding))
+        for phase, ms in (*row.phases.named, ("rounding", row.rounding), *_node(row.node))
     ]
+
+
+def _node(gpu_ms: int) -> list[tuple[str, int]]:
+    return [("node", gpu_ms)] if gpu_ms else []
 
 
 def _money(cost: CostStatus) -> list[Sample]:
@@ -249,6 +253,7 @@ def _money(cost: CostStatus) -> list[Sample]:
         amounts = (parts.starting, parts.busy, parts.idle, parts.terminating, parts.rounding)
         named = zip((*PHASES, "rounding"), amounts, strict=True)
         said.extend((PHASE_COST, amount, (phase,)) for phase, amount in named)
+        said.append((PHASE_COST, parts.node, ("node",)))
     currency = cost.currency or ""
     return [
         Sample(family, float(amount), (*labels, currency))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torpor.api.endpoint import InferenceEndpoint
@@ -27,22 +28,22 @@ def tenancies(
     now_ms: int,
 ) -> tuple[NodeSeen, ...]:
     """Return the nodes that the endpoint pays for as a whole, or does not yet have in its ledger although it should."""
-    on_ledger = {node.uid: node.prices[-1].price_id for node in endpoint.status.cost.nodes}
-    whole = {view.name: view for view in classes if view.whole_node}
-    if not on_ledger and not whole:
+    stays = {node.uid: node for node in endpoint.status.cost.nodes}
+    by_name = {view.name: view for view in classes}
+    whole = {name: view for name, view in by_name.items() if view.whole_node}
+    if not stays and not whole:
         return ()
     own = [pod for pod in seen.engine_pods(key, now_ms) if pod.node and pod.gpu_class in whole]
-    names = {pod.node: whole[pod.gpu_class] for pod in own}
+    used = {pod.node: whole[pod.gpu_class] for pod in own}
     prices = {row.price_id: row.gpu_class for row in endpoint.status.cost.rows}
-    by_name = {view.name: view for view in classes}
-    catalogue, found = Catalogue(classes, nodes), list[NodeSeen]()
+    look = _Look(seen, key, by_name, Catalogue(classes, nodes), now_ms)
+    found = list[NodeSeen]()
     for obj, gone_ms in _nodes(seen, now_ms):
-        uid = obj["metadata"]["uid"]
-        view = names.get(obj["metadata"]["name"])
-        if uid in on_ledger:
-            view = by_name.get(prices.get(on_ledger[uid], ""), view)
-        if view is not None:
-            found.append(_seen(seen, key, obj, gone_ms, view, catalogue, now_ms))
+        stay, view = stays.get(obj["metadata"]["uid"]), used.get(obj["metadata"]["name"])
+        if stay is not None:
+            view = by_name.get(prices.get(stay.prices[-1].price_id, ""))
+        if stay is not None or view is not None:
+            found.append(look.at(obj, gone_ms, view, stay.gpus if stay else 0))
     return tuple(found)
 
 
@@ -52,40 +53,47 @@ def _nodes(seen: Seen, now_ms: int) -> Iterator[tuple[Json, int | None]]:
     yield from seen.nodes_gone(now_ms)
 
 
-def _seen(
-    seen: Seen,
-    key: Key,
-    obj: Json,
-    gone_ms: int | None,
-    view: GPUClassView,
-    catalogue: Catalogue,
-    now_ms: int,
-) -> NodeSeen:
-    metadata = obj["metadata"]
-    uid, name = metadata["uid"], metadata["name"]
-    created = epoch_ms(metadata["creationTimestamp"]) or 0
-    gpus = dict(node_view(obj).allocatable).get(view.resource, view.gpus_per_node)
-    stands_for = PodSeen(uid, name, gpus, view.name, node=name)
-    tariff = catalogue.tariff(stands_for, None) or tariff_of(view)
-    tenants = {tenant.uid: tenant for tenant in _remembered(seen, key, uid)} | {
-        tenant.uid: tenant for tenant in _held(seen, key, name, created, gone_ms, now_ms)
-    }
-    return NodeSeen(uid, name, gpus, created, tariff, gone_ms, tuple(tenants.values()))
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One pass's look at nodes, for one endpoint."""
 
+    seen: Seen
+    key: Key
+    classes: Mapping[str, GPUClassView]
+    catalogue: Catalogue
+    now_ms: int
 
-def _held(
-    seen: Seen, key: Key, node: str, created_ms: int, gone_ms: int | None, now_ms: int
-) -> Iterator[Tenant]:
-    """Every pod that the watches show on a node; those from before it was made were on an earlier one of its name."""
-    for other in list(seen.endpoints):
-        for pod in seen.engine_pods(other, now_ms):
-            start = pod.scheduled_ms
-            if pod.node != node or start is None or start < created_ms:
-                continue
-            if gone_ms is not None and start > gone_ms:
-                continue
-            end = pod.finished_ms if pod.finished_ms is not None else pod.gone_ms
-            yield Tenant(pod.uid, pod.gpus, start, end, mine=other == key)
+    def at(self, obj: Json, gone_ms: int | None, view: GPUClassView | None, gpus: int) -> NodeSeen:
+        """Return a node as its ledger needs it; of a class that was deleted (None) it had so many *gpus*."""
+        metadata = obj["metadata"]
+        uid, name = metadata["uid"], metadata["name"]
+        created, tariff = epoch_ms(metadata["creationTimestamp"]) or 0, None
+        if view is not None:
+            gpus = dict(node_view(obj).allocatable).get(view.resource, view.gpus_per_node)
+            stands_for = PodSeen(uid, name, gpus, view.name, node=name)
+            tariff = self.catalogue.tariff(stands_for, None) or tariff_of(view)
+        tenants = {one.uid: one for one in _remembered(self.seen, self.key, uid)}
+        tenants |= {one.uid: one for one in self._held(name, created, gone_ms, view)}
+        return NodeSeen(uid, name, gpus, created, tariff, gone_ms, tuple(tenants.values()))
+
+    def _held(
+        self, node: str, created_ms: int, gone_ms: int | None, view: GPUClassView | None
+    ) -> Iterator[Tenant]:
+        """Every pod that the watches show on a node; from before it was made they were on another of its name."""
+        for other in list(self.seen.endpoints):
+            for pod in self.seen.engine_pods(other, self.now_ms):
+                start = pod.scheduled_ms
+                if pod.node != node or start is None or start < created_ms:
+                    continue
+                if (gone_ms is not None and start > gone_ms) or not self._is_of(pod, view):
+                    continue
+                end = pod.finished_ms if pod.finished_ms is not None else pod.gone_ms
+                yield Tenant(pod.uid, pod.gpus, start, end, mine=other == self.key)
+
+    def _is_of(self, pod: PodSeen, view: GPUClassView | None) -> bool:
+        """Whether a pod holds what is counted: a node may offer whole GPUs and parts of others."""
+        own = self.classes.get(pod.gpu_class)
+        return view is None or own is None or own.resource == view.resource
 
 
 def _remembered(seen: Seen, key: Key, node_uid: str) -> Iterable[Tenant]:

@@ -37,7 +37,8 @@ class NodeSeen:
     name: str
     gpus: int
     created_ms: int
-    tariff: Tariff
+    tariff: Tariff | None
+    """Its prices; None if its class is not there any more: it stays at the price it has."""
     gone_ms: int | None = None
     tenants: tuple[Tenant, ...] = ()
 
@@ -48,9 +49,11 @@ def nodes_noted(meter: Meter, seen: Sequence[NodeSeen], now_ms: int) -> Meter:
     stays = [_brought_up(stay, there.get(stay.uid), now_ms) for stay in meter.nodes]
     known = {stay.uid for stay in stays} | {uid for uid, _ in meter.closed}
     stays += [
-        _brought_up(_opened(node), node, now_ms)
+        _brought_up(_opened(node, node.tariff), node, now_ms)
         for node in seen
-        if node.uid not in known and any(tenant.mine for tenant in node.tenants)
+        if node.tariff is not None
+        and node.uid not in known
+        and any(tenant.mine for tenant in node.tenants)
     ]
     unsure = sum(
         _estimated(stay, now_ms)
@@ -145,8 +148,8 @@ def _holds(tenant: Tenant, at_ms: int) -> bool:
     return tenant.start_ms <= at_ms and (tenant.end_ms is None or at_ms < tenant.end_ms)
 
 
-def _opened(node: NodeSeen) -> NodeStay:
-    segments = (Segment(node.tariff.at(node.created_ms), node.created_ms),)
+def _opened(node: NodeSeen, tariff: Tariff) -> NodeStay:
+    segments = (Segment(tariff.at(node.created_ms), node.created_ms),)
     return NodeStay(node.uid, node.name, node.gpus, node.created_ms, segments)
 
 
@@ -161,7 +164,7 @@ def _brought_up(stay: NodeStay, node: NodeSeen | None, now_ms: int) -> NodeStay:
     if removed is not None:
         tenants = [_ended(tenant, removed) for tenant in tenants]
     segments = stay.segments
-    if node is not None:
+    if node is not None and node.tariff is not None:
         segments = cut(segments, node.tariff, now_ms, removed, not_before=stay.created_ms)
     ordered = sorted(tenants, key=lambda one: (one.start_ms, one.uid))
     return replace(stay, removed_ms=removed, tenants=tuple(ordered), segments=segments)

@@ -142,7 +142,8 @@ def metered_of(cost: CostStatus, tokens: TokensStatus) -> Metered | None:
         ),
         since_ms=since_ms,
         as_of_ms=as_of_ms,
-        running=any(pod.finished_ms is None for pod in meter.live),
+        running=any(pod.finished_ms is None for pod in meter.live)
+        or any(node.removed_ms is None for node in meter.nodes),
     )
 
 
@@ -159,10 +160,15 @@ def _rows_at(meter: Meter, cost: CostStatus, as_of_ms: int) -> tuple[Row, ...]:
 def currencies_of(cost: CostStatus) -> tuple[str, ...]:
     """Return the currencies of the prices at which anything was used."""
     meter = meter_of(cost)
-    used = {row.price.currency for row in meter.rows if row.phases.accrued + row.rounding}
+    used = {row.price.currency for row in meter.rows if _amount(row)}
+    used |= {segment.price.currency for node in meter.nodes for segment in node.segments}
     used |= {segment.price.currency for pod in meter.live for segment in pod.segments}
     used |= {route.currency for route in meter.egress.routes if route.bytes}
     return tuple(sorted(used | ({meter.settled.currency} if meter.settled.rows else set())))
+
+
+def _amount(row: Row) -> int:
+    return row.phases.accrued + row.rounding + row.node
 
 
 def _notes(
