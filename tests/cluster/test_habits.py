@@ -1,14 +1,18 @@
 """The keep-alive that is learned, on the real cluster: told, kept to the second, not lost with its controller."""
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.cluster.apiserver import DEPLOYMENTS, ENDPOINTS, until
+from tests.cluster.apiserver import DEPLOYMENTS, ENDPOINTS, Json, until
 from tests.cluster.killing import kill_leader, wait_for_renewal
 from tests.cluster.space import Space
+from torpor.domain.keepalive import Bounds, Learned, choose, learn, learn_cold_start
 from torpor.domain.keeping import Memory, adaptive_policy, kept_for
+from torpor.domain.prewake import Price
+from torpor.domain.recalling import encode
 from torpor.domain.remembering import memory_of
 
 pytestmark = pytest.mark.cluster
@@ -17,6 +21,8 @@ LEARNED = {"keepAlive": {"policy": "adaptive", "profile": "responsive", "min": "
 GAP = 1.5
 TIMES = 6
 BOUND = 1.0
+COMES_AFTER = 45.0
+"""Seconds after each answer in which the regular user comes again."""
 
 
 def test_an_endpoint_is_kept_for_as_long_as_its_users_have_taught_it(space: Space) -> None:
@@ -63,6 +69,64 @@ def test_a_schedule_keeps_replicas_while_it_is_on(space: Space) -> None:
     off = {"spec": {"scaling": {"schedules": None}}}
     space.api.patch(space.path(ENDPOINTS, "office"), off)
     space.wait_asleep("office")
+
+
+def test_a_start_ahead_meets_whoever_comes_as_always(space: Space) -> None:
+    """What takes days to learn is written into the status; the start, the wait and the answer are real."""
+    often = {"keepAlive": {"policy": "adaptive", "min": "3s"}}
+    space.start("regular", spec={"scaling": often})
+    assert space.chat("regular").status == 200
+    path = f"{space.path(ENDPOINTS, 'regular')}/status"
+    knows = {"learned": encode(_regular(COMES_AFTER))}
+    with space.api.watching(space.path(DEPLOYMENTS)) as deployments:
+        _write(space, path, {"status": {"keepAlive": knows}})
+        last_byte = time.time()
+        assert space.chat("regular").status == 200
+        slept = space.wait_asleep("regular", timeout=30).status.keep_alive
+        assert slept.ahead is not None
+        assert "wakes again after" in (slept.why or "")
+        awake = space.wait_condition("regular", "Awake", "Unknown", "WarmingUp", timeout=60)
+        said = awake.status.condition("Awake")
+        assert said is not None
+        assert re.match(
+            r"woken ahead of demand(, 0 of 1 replicas are ready)?: keeps 3 s", said.message
+        )
+        started = next(at for at, number in reversed(deployments.replicas("regular")) if number)
+        space.wait_condition("regular", "Awake", reason="KeepingWarm", timeout=30)
+        time.sleep(max(0.0, last_byte + COMES_AFTER - time.time()))
+        reply = space.chat("regular")
+    late = started - slept.ahead.timestamp()
+    print(
+        f"started {late:+.2f} s from what was said, {started - last_byte:.1f} s after the last answer: {slept.why}"
+    )
+    assert reply.status == 200
+    assert "x-torpor-waited-ms" not in reply.headers
+    assert 0 <= late <= BOUND
+    assert started - last_byte < COMES_AFTER
+
+
+def _regular(gap_s: float) -> Learned:
+    """What is known of an endpoint that somebody has asked at the same distance fifty times."""
+    now = datetime.now(UTC)
+    hour, price = now.hour + now.minute / 60, Price(5.0, 5.0)
+    learned = learn_cold_start(Learned(), price.cold_s)
+    for _ in range(50):
+        kept = choose(learned, price, hour, Bounds(3.0, 3600.0))
+        learned = learn(learned, gap_s, hour, price, kept)
+    assert learned.prewakes
+    return learned
+
+
+def _write(space: Space, path: str, patch: Json) -> None:
+    """Patch a status that the controller writes as well: until both have had their say."""
+    wanted = patch["status"]["keepAlive"]["learned"]
+
+    def stands() -> bool | None:
+        space.api.patch(path, patch)
+        time.sleep(1)
+        return space.read("regular").status.keep_alive.learned == wanted or None
+
+    until("what was learned to stand in the status", stands, 20)
 
 
 def _ask_often(space: Space) -> float:

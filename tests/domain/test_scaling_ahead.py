@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.domain.scaling_views import NOW, READY, SPEC, WRONG_KEY, gateways, view
+from tests.domain.scaling_views import NOW, READY, SPEC, STARTING, WRONG_KEY, gateways, view
 from torpor.api.conditions import Reason
 from torpor.domain.scaling import decide
 from torpor.domain.scalingview import ScalingSpec, ScalingView
@@ -45,6 +45,13 @@ def test_nothing_is_woken_ahead_that_may_not_be_woken(spec: ScalingSpec, seen: S
 def _woken_ahead(ready_ms: int) -> ScalingView:
     pod = replace(READY, scheduled_ms=ready_ms - 10_000, first_ready_ms=ready_ms)
     return view(1, pod, demand=gateways(last=NOW - 600_000))
+
+
+def test_while_it_starts_it_says_why_although_nobody_asks() -> None:
+    found = decide(AHEAD, view(1, STARTING), NOW)
+    assert found.message == "woken ahead of demand, 0 of 1 replicas are ready: keeps 20 s"
+    asked = decide(AHEAD, view(1, STARTING, demand=gateways(waiting=1)), NOW)
+    assert asked.message == "0 of 1 replicas are ready"
 
 
 def test_who_was_expected_is_waited_for_until_that_time_is_over() -> None:

@@ -45,8 +45,10 @@ from torpor.domain.scalingview import (
     Decision,
     ScalingSpec,
     ScalingView,
+    asked,
     idle_since,
     serving,
+    starting,
 )
 from torpor.domain.shrinking import may_go, need_of, spare_pod, spared_at
 
@@ -77,13 +79,6 @@ def _at_most(limit: int, keep_alive_ms: int | None) -> int:
 def _waking_orserving(view: ScalingView) -> Reason:
     """STATE while something should run: one replica that is ready answers, whatever the others do."""
     return Reason.SERVING if any(pod.ready for pod in serving(view)) else Reason.WARMING_UP
-
-
-def _starting(view: ScalingView) -> bool:
-    pods = serving(view)
-    return len(pods) < view.workload.replicas or any(
-        pod.first_ready_ms is None or not pod.ready for pod in pods
-    )
 
 
 def _no_workload(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
@@ -137,10 +132,13 @@ def _over_budget(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
 def _ahead(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
     if view.workload.replicas > 0 or spec.ahead_ms is None:
         return None
-    start, until = spec.ahead_ms
-    if not start <= now_ms < until or view.over_budget:
+    if not _is_ahead(spec, now_ms) or view.over_budget:
         return None
     return Decision(Reason.WARMING_UP, f"woken ahead of demand: {spec.kept_because}", 1)
+
+
+def _is_ahead(spec: ScalingSpec, now_ms: int) -> bool:
+    return spec.ahead_ms is not None and spec.ahead_ms[0] <= now_ms < spec.ahead_ms[1]
 
 
 def _asleep(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
@@ -168,30 +166,33 @@ def _unknown_demand(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision 
 
 
 def _more_needed(spec: ScalingSpec, view: ScalingView, _: int) -> Decision | None:
-    asked, need = _asked(view), need_of(spec, view)
+    requests, need = asked(view), need_of(spec, view)
     if need <= view.workload.replicas or view.over_budget:
         return None
-    said = f"{asked} requests at {spec.in_flight_per_replica} per replica need {need} replicas"
-    if asked <= (need - 1) * spec.in_flight_per_replica:
+    said = f"{requests} requests at {spec.in_flight_per_replica} per replica need {need} replicas"
+    if requests <= (need - 1) * spec.in_flight_per_replica:
         said = f"{view.engines.why}: {need} replicas are needed"
     return Decision(_waking_orserving(view), said, need)
 
 
-def _still_starting(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
+def _still_starting(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
     pods = serving(view)
     ready = any(pod.ready for pod in pods)
-    if not _starting(view) or (ready and not _asked(view)):
+    if not starting(view) or (ready and not asked(view)):
         return None
     pending = next((pod.unschedulable for pod in pods if pod.unschedulable), None)
     if pending and not ready:
         limit = failing.capacity_limit_ms(view.pods, now_ms)
         return Decision(Reason.PENDING, f"waits for a GPU: {pending}", look_again_ms=limit)
-    return Decision(_waking_orserving(view), _how_many(view))
+    said = _how_many(view)
+    if _is_ahead(spec, now_ms) and not asked(view):
+        said = f"woken ahead of demand, {said}: {spec.kept_because}"
+    return Decision(_waking_orserving(view), said)
 
 
 def _fewer_needed(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
     replicas, until = view.workload.replicas, _kept_until(spec, view)
-    if not _asked(view) and until is not None and now_ms >= until:
+    if not asked(view) and until is not None and now_ms >= until:
         return None  # all of them go
     spare = spare_pod(spec, view, now_ms)
     if spare is None:
@@ -205,11 +206,7 @@ def _fewer_needed(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision
 
 
 def _busy(_: ScalingSpec, view: ScalingView, __: int) -> Decision | None:
-    return Decision(Reason.SERVING, _SERVING) if _asked(view) else None
-
-
-def _asked(view: ScalingView) -> int:
-    return view.demand.in_flight + view.demand.waiting
+    return Decision(Reason.SERVING, _SERVING) if asked(view) else None
 
 
 def _how_many(view: ScalingView) -> str:
@@ -272,7 +269,7 @@ def _floor(spec: ScalingSpec) -> str:
 
 
 def _kept_warm(spec: ScalingSpec, view: ScalingView) -> str:
-    return f"{_floor(spec)}; {_how_many(view)}" if _starting(view) else _floor(spec)
+    return f"{_floor(spec)}; {_how_many(view)}" if starting(view) else _floor(spec)
 
 
 def _change(view: ScalingView, to: int) -> int | None:

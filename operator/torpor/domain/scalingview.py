@@ -99,3 +99,16 @@ def idle_since(view: ScalingView) -> int | None:
 def serving(view: ScalingView) -> list[PodSeen]:
     """Return the pods that are there and not on their way out."""
     return [pod for pod in view.pods if pod.deleted_ms is None and pod.gone_ms is None]
+
+
+def starting(view: ScalingView) -> bool:
+    """Say whether a replica that is asked for is not Ready yet, or not any more."""
+    pods = serving(view)
+    return len(pods) < view.workload.replicas or any(
+        pod.first_ready_ms is None or not pod.ready for pod in pods
+    )
+
+
+def asked(view: ScalingView) -> int:
+    """Return how many requests wait or run, by those gateways that answer."""
+    return view.demand.in_flight + view.demand.waiting

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from torpor.domain.observation import PodSeen
-from torpor.domain.scalingview import ScalingSpec, ScalingView, serving
+from torpor.domain.scalingview import ScalingSpec, ScalingView, asked, serving
 
 HEARD_MS = 2_000
 """After which every gateway has seen a mark: its watch and one poll later."""
@@ -33,9 +33,9 @@ def need_of(spec: ScalingSpec, view: ScalingView) -> int:
 
     What the engines ask for counts only while somebody is asked for: their word is some seconds old.
     """
-    asked = view.demand.in_flight + view.demand.waiting
-    need = -(-asked // spec.in_flight_per_replica)
-    if asked:
+    requests = asked(view)
+    need = -(-requests // spec.in_flight_per_replica)
+    if requests:
         need = max(need, view.engines.replicas)
     return min(spec.max_replicas, max(need, spec.min_replicas))
 
