@@ -205,7 +205,7 @@ def node() -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": "node-1", "labels": {"gpu": "l40s"}},
+        "metadata": {"name": "node-1", "uid": "uid-of-node-1", "labels": {"gpu": "l40s"}},
         "status": {
             "allocatable": {"nvidia.com/gpu": "8", "memory": "64Gi"},
             "conditions": [{"type": "Ready", "status": "True"}],
