@@ -46,6 +46,11 @@ class Stage:
             spec: More of its spec.
             scaling: More of its `spec.scaling`.
         """
+        self.apply_endpoint(name, spec, **scaling)
+        self.wait_for(name)
+
+    def apply_endpoint(self, name: str, spec: Json | None = None, **scaling: Any) -> None:
+        """Apply one as `add_endpoint` does, and do not wait."""
         composed: Json = {
             "scaling": {"keepAlive": {"policy": "fixed", "after": "1s"}, **scaling},
             "template": {"spec": {"containers": [_LEAVES_AT_ONCE]}},
@@ -53,8 +58,11 @@ class Stage:
         }
         torpor = self.torpor
         torpor.kube.apply(torpor.endpoint(name, self.namespace, self.source, composed, QUICK))
-        torpor.wait_for_condition(self.namespace, name, "Ready", timeout=90)
-        torpor.wait_for_condition(self.namespace, name, "WeightsReady", timeout=90)
+
+    def wait_for(self, name: str) -> None:
+        """Return once one is Ready and its weights are on the node."""
+        for condition in ("Ready", "WeightsReady"):
+            self.torpor.wait_for_condition(self.namespace, name, condition, timeout=180)
 
     async def connect(self) -> Api:
         """Open a way to the API server with the harness's own rights."""
@@ -69,13 +77,15 @@ _LEAVES_AT_ONCE: Json = {
 
 
 @contextmanager
-def open_stage(name: str) -> Iterator[Stage]:
+def open_stage(name: str, values: Json | None = None) -> Iterator[Stage]:
     """Bring up cluster and torpor, make a namespace of the benchmark's own; remove it afterwards.
+
+    *values* are further values of the chart.
 
     Raises:
         HarnessError: says what is missing.
     """
-    torpor = install(Cluster.up())
+    torpor = install(Cluster.up(), values)
     namespace = f"torpor-bench-{name}"
     source = f"s3://torpor-bench/{name}/"
     with tempfile.TemporaryDirectory() as folder:
