@@ -186,6 +186,7 @@ async def streams(door: Door, seconds: float, rounds: int) -> list[Figure]:
     else:
         raise HarnessError(f"{len(pace.streams)} of {STREAMS} streams began")
     await pace.run(TOKENS_PER_SECOND, 1)
+    await asyncio.sleep(0.5)
     for number in range(rounds):
         before, events = door.gateway.cpu_seconds(), clients.events
         sent = await pace.run(TOKENS_PER_SECOND, seconds)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,14 +176,11 @@ def _answered(answers: list[Answer]) -> int:
 
 async def _all_written(eye: Eye, mark: int, names: list[str]) -> float:
     """Return when the last of them was asked to wake."""
-    at = 0.0
-    for name in names:
-        sight = await eye.first(
-            lambda seen, name=name: seen.obj["metadata"]["name"] == name and _replicas(seen) > 0,
-            mark,
-        )
-        at = max(at, sight.at)
-    return at
+
+    def wakes(name: str) -> Callable[[Sight], bool]:
+        return lambda sight: sight.obj["metadata"]["name"] == name and _replicas(sight) > 0
+
+    return max([(await eye.first(wakes(name), mark)).at for name in names])
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ async def running_gateway(
                 "TORPOR_GATEWAY_INTERNAL_PORT": str(internal),
                 "TORPOR_GATEWAY_POD_NAME": name,
                 "TORPOR_GATEWAY_KUBECONFIG": str(config),
-                "TORPOR_GATEWAY_LOG_LEVEL": "WARNING",
+                "TORPOR_GATEWAY_LOG_LEVEL": "ERROR",
             }
         )
         command = ["taskset", "-c", str(core), sys.executable, "-m", "torpor", "gateway"]

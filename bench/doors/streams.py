@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import cast
 
 EVENT = (
     b'data: {"id":"chatcmpl-5f0c2a9b7d","object":"chat.completion.chunk","created":1795650000,"model":"llama",'
@@ -31,8 +32,7 @@ class Engine(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way back."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Answer a probe at once, and begin a stream."""
@@ -98,13 +98,15 @@ class Reader(asyncio.Protocol):
         """Count for *clients*."""
         self._clients = clients
         self._begun = False
+        self._last = b""
+        """Half an end of an event, if the last piece ended there."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask."""
-        assert isinstance(transport, asyncio.Transport)
-        self._clients.opened(transport)
+        way = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        self._clients.opened(way)
         body = b'{"model":"llama","stream":true,"messages":[{"role":"user","content":"go"}]}'
-        transport.write(
+        way.write(
             b"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
         )
@@ -115,7 +117,8 @@ class Reader(asyncio.Protocol):
             self._begun = True
             self._clients.heads += data.startswith(b"HTTP/1.1 200")
         self._clients.bytes += len(data)
-        self._clients.events += data.count(b"data: {")
+        self._clients.events += (self._last + data).count(b"\n\n")
+        self._last = data[-1:] if not data.endswith(b"\n\n") else b""
 
 
 class Pace:
