@@ -37,8 +37,8 @@ class Life:
 
     @property
     def failed(self) -> bool:
-        """Whether it never was ready."""
-        return self.ready is None or self.ready >= self.deleted
+        """Whether it was told to end, or ended, before it was ready; Ready in that very second counts as ready."""
+        return self.ready is None or self.ready > self.deleted
 
     def phase(self, at: int) -> str:
         """Return the phase of an instant."""

@@ -40,7 +40,8 @@ def test_lives_add_up_by_class_and_a_dated_price_cuts_them() -> None:
 
 def test_a_pod_that_never_was_ready_is_a_failed_start() -> None:
     assert life(ready=None).failed
-    assert life(ready=30).failed
+    assert life(ready=31).failed
+    assert not life(ready=30).failed  # in the second of its deletion
     assert not life().failed
 
 

@@ -21,7 +21,7 @@ LEARNED = {"keepAlive": {"policy": "adaptive", "profile": "responsive", "min": "
 GAP = 1.5
 TIMES = 6
 BOUND = 1.0
-COMES_AFTER = 45.0
+COMES_AFTER = 60.0
 """Seconds after each answer in which the regular user comes again."""
 
 
@@ -85,7 +85,7 @@ def test_a_start_ahead_meets_whoever_comes_as_always(space: Space) -> None:
         slept = space.wait_asleep("regular", timeout=30).status.keep_alive
         assert slept.ahead is not None
         assert "wakes again after" in (slept.why or "")
-        awake = space.wait_condition("regular", "Awake", "Unknown", "WarmingUp", timeout=60)
+        awake = space.wait_condition("regular", "Awake", "Unknown", "WarmingUp", timeout=90)
         said = awake.status.condition("Awake")
         assert said is not None
         assert re.match(

@@ -75,6 +75,17 @@ def test_a_pod_that_never_became_ready_is_booked_as_a_failed_start() -> None:
     assert meter.rows == (Row(L40S, Phases(starting=60_000, failed_starting=60_000)),)
 
 
+@pytest.mark.parametrize(("ready", "failed"), [(99_999, 0), (100_000, 0), (100_001, 200_000)])
+def test_ready_only_after_it_was_told_to_end_is_a_failed_start_and_not_an_unused_one(
+    ready: int, failed: int
+) -> None:
+    late = replace(POD, first_ready_ms=T0 + ready)
+    meter = accrue(Meter(), [late], answers(T0 + 300_000), PRICES, T0 + 300_000)
+    (row,) = meter.rows
+    assert row.phases.failed_starting == failed
+    assert row.unused == (0 if failed else 200_000)
+
+
 def test_a_pod_that_was_ready_and_answered_nobody_is_booked_as_an_unused_start() -> None:
     at = T0 + 300_000
     meter = accrue(Meter(), [POD], answers(at), PRICES, at)

@@ -34,7 +34,7 @@ from torpor.domain.ledger import (
 )
 from torpor.domain.nodestays import with_nodes
 from torpor.domain.observation import Demand, PodSeen, earliest
-from torpor.domain.phasing import busy_between, phases_of, spans
+from torpor.domain.phasing import busy_between, has_failed, phases_of, spans
 from torpor.domain.pricing import Tariff, cut_by, rounded_up, stretches
 
 Tariffs = Callable[[PodSeen, Price | None], Tariff | None]
@@ -80,7 +80,7 @@ def booked(meter: Meter, pods: Sequence[PodSeen], demand: Demand, now_ms: int) -
             continue
         estimated += _untold(entry, demand) * entry.gpus
         spent = phases_of(entry, demand, entry.finished_ms)
-        served = entry.first_ready_ms is None or any(phases.busy for _, phases in spent)
+        served = has_failed(entry) or any(phases.busy for _, phases in spent)
         for price, phases in spent:
             waste = 0 if served else phases.starting + phases.idle
             rows = added(rows, price, phases, unused=waste)

@@ -19,7 +19,7 @@ def phases_of(entry: LivePod, demand: Demand, at_ms: int) -> list[tuple[Price, P
     )
     ready = entry.first_ready_ms
     serving_from = deleted if ready is None else min(max(ready, entry.start_ms), deleted)
-    failed = ready is None and (entry.deleted_ms is not None or entry.finished_ms is not None)
+    failed = has_failed(entry)
     found = list[tuple[Price, Phases]]()
     for segment, low, high in spans(entry, end):
         starting = _overlap(low, high, entry.start_ms, serving_from)
@@ -36,6 +36,17 @@ def phases_of(entry: LivePod, demand: Demand, at_ms: int) -> list[tuple[Price, P
         )
         found.append((segment.price, phases.times(entry.gpus)))
     return found
+
+
+def has_failed(entry: LivePod) -> bool:
+    """Say whether a pod has ended, or is told to, without having been Ready before that.
+
+    Kubernetes writes whole seconds: Ready in the second of its deletion still was Ready.
+    """
+    ready, deleted = entry.first_ready_ms, entry.deleted_ms
+    if ready is None:
+        return deleted is not None or entry.finished_ms is not None
+    return deleted is not None and ready > deleted
 
 
 def spans(entry: LivePod, end_ms: int) -> list[tuple[Segment, int, int]]:
