@@ -44,9 +44,19 @@ async def test_who_is_alone_on_a_node_pays_for_all_of_it(stage: Stage) -> None:
     cost = stage.status()["cost"]
     assert Decimal(cost["perHour"]) == 8 * Decimal("1.80")
     assert list(tenants(stage).values()) == [True]
-    about = Decimal("1.80") * (7 * 610 + 8 * 390) / 3600
+    about = Decimal("1.80") * 7 * 610 / 3600  # the node was there before anybody wanted it
     assert abs(Decimal(cost["byPhase"]["node"]) - about) < Decimal("0.02")
     assert Decimal(cost["spent"]) > Decimal(cost["byPhase"]["node"])
+
+
+async def test_a_node_that_was_made_for_a_pod_is_paid_for_from_its_creation(stage: Stage) -> None:
+    await on_a_node_of_eight(stage, created_seconds_ago=800)
+    waiting = copy.deepcopy(stage.kube.objects["/api/v1/namespaces/ml/pods/tiny-1"])
+    waiting["metadata"]["creationTimestamp"] = stamp(830)
+    stage.kube.put("/api/v1/namespaces/ml/pods/tiny-1", waiting)
+    await stage.step()
+    about = Decimal("1.80") * (7 * 610 + 8 * 190) / 3600
+    assert abs(Decimal(stage.status()["cost"]["byPhase"]["node"]) - about) < Decimal("0.02")
 
 
 async def test_who_shares_it_pays_a_share(stage: Stage) -> None:
@@ -111,6 +121,18 @@ async def test_without_its_class_a_node_stays_at_its_price(stage: Stage) -> None
     (stay,) = stage.status()["cost"]["nodes"]
     assert "removedMs" not in stay
     assert Decimal(stage.status()["cost"]["perHour"]) == 8 * Decimal("1.80")
+
+
+async def test_a_class_that_is_edited_to_prices_of_gpus_ends_it_there(stage: Stage) -> None:
+    await on_a_node_of_eight(stage)
+    await stage.step()
+    stage.seen.classes["l40s"] = gpu_class()
+    await stage.step()
+    cost = stage.status()["cost"]
+    assert Decimal(cost["perHour"]) == Decimal("1.80")
+    (stay,) = cost["nodes"]
+    assert abs(stay["removedMs"] - clock.now_ms()) < 10_000
+    assert Decimal(cost["byPhase"]["node"]) > 2  # what was counted stays
 
 
 async def test_an_earlier_node_of_the_same_name_is_another_one(stage: Stage) -> None:

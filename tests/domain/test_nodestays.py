@@ -35,7 +35,7 @@ TARIFF = fixed(PRICE)
 def tenant(
     uid: str, start: int, end: int | None = None, gpus: int = 1, mine: bool = True
 ) -> Tenant:
-    return Tenant(uid, gpus, T0 + start, None if end is None else T0 + end, mine)
+    return Tenant(uid, gpus, T0 + start, None if end is None else T0 + end, mine, awaited=True)
 
 
 def node(
@@ -87,6 +87,13 @@ def test_before_its_first_pod_a_node_is_paid_for_by_whom_it_was_made_for() -> No
     meter = metered(node(tenant("a", 30_000, mine=False), tenant("b", 40_000)), 50_000)
     assert free(meter, 40_000) == 0
     assert free(meter, 50_000) == 3 * 10_000
+
+
+def test_a_node_that_was_there_already_is_nobody_s_before_its_first_pod() -> None:
+    late = replace(tenant("a", 30_000), awaited=False)
+    meter = metered(node(late), 50_000)
+    assert free(meter, 30_000) == 0
+    assert free(meter, 50_000) == 7 * 20_000
 
 
 def test_the_rate_and_the_cost_have_it_at_zero_replicas_too() -> None:

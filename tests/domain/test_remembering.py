@@ -79,7 +79,9 @@ def meters(draw: st.DrawFn) -> Meter:
     segment = st.builds(Segment, st.sampled_from(prices), INSTANT, INSTANT)
     segments = st.lists(segment, min_size=1, max_size=3).map(tuple)
     cost = st.builds(Cost, EXACT, EXACT, EXACT, EXACT, EXACT, EXACT, unused=EXACT, node=EXACT)
-    tenant = st.builds(Tenant, NAME, st.integers(1, 8), INSTANT, MAYBE, st.booleans())
+    tenant = st.builds(
+        Tenant, NAME, st.integers(1, 8), INSTANT, MAYBE, st.booleans(), st.booleans()
+    )
     priced = st.builds(Segment, st.sampled_from(prices), INSTANT)
     stay = st.builds(
         NodeStay, NAME, NAME, st.integers(1, 16), INSTANT,

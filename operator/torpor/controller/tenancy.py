@@ -70,8 +70,11 @@ class _Look:
         created, tariff = epoch_ms(metadata["creationTimestamp"]) or 0, None
         if view is not None:
             gpus = dict(node_view(obj).allocatable).get(view.resource, view.gpus_per_node)
-            stands_for = PodSeen(uid, name, gpus, view.name, node=name)
-            tariff = self.catalogue.tariff(stands_for, None) or tariff_of(view)
+            if view.whole_node:
+                stands_for = PodSeen(uid, name, gpus, view.name, node=name)
+                tariff = self.catalogue.tariff(stands_for, None) or tariff_of(view)
+            elif gone_ms is None:
+                gone_ms = self.now_ms  # since an edit, only what pods hold is paid for
         tenants = {one.uid: one for one in _remembered(self.seen, self.key, uid)}
         tenants |= {one.uid: one for one in self._held(name, created, gone_ms, view)}
         return NodeSeen(uid, name, gpus, created, tariff, gone_ms, tuple(tenants.values()))
@@ -88,7 +91,8 @@ class _Look:
                 if (gone_ms is not None and start > gone_ms) or not self._is_of(pod, view):
                     continue
                 end = pod.finished_ms if pod.finished_ms is not None else pod.gone_ms
-                yield Tenant(pod.uid, pod.gpus, start, end, mine=other == self.key)
+                mine, awaited = other == self.key, pod.created_ms <= created_ms
+                yield Tenant(pod.uid, pod.gpus, start, end, mine, awaited)
 
     def _is_of(self, pod: PodSeen, view: GPUClassView | None) -> bool:
         """Whether a pod holds what is counted: a node may offer whole GPUs and parts of others."""
@@ -108,4 +112,5 @@ def _remembered(seen: Seen, key: Key, node_uid: str) -> Iterable[Tenant]:
                         int(one.get("gpus", 1)),
                         int(one["startMs"]),
                         one.get("endMs"),
+                        awaited=bool(one.get("awaited")),
                     )

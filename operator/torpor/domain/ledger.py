@@ -175,6 +175,8 @@ class Tenant:
     end_ms: int | None = None
     mine: bool = False
     """Whether it is of the endpoint whose ledger this is."""
+    awaited: bool = False
+    """Whether it was waiting when the node was made: then it was made for it."""
 
 
 @dataclass(frozen=True, slots=True)

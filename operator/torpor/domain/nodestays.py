@@ -5,11 +5,12 @@ endpoint pays for by phase, as everywhere. The rest, `free = GPUs of the node - 
 
     the endpoints whose pods hold GPUs of it then, in proportion to what they hold;
     if none does: to the endpoint whose pod left last, for which it still stands;
-    before the first: to the endpoint whose pod came first, for which it was made.
+    before the first: to the endpoint whose pod came first, if that was waiting when the node was made; else to nobody.
 
-So the shares of all endpoints and what they hold are the node's whole life, exactly but for a millisecond of rounding
-for each change of a price. Each endpoint's ledger keeps the pods that were on the node, those of others too, since
-nobody else remembers them; what is told first about a pod's start and end counts.
+So the shares of all endpoints and what they hold are the whole life of a node that was made for one of them, exactly
+but for a millisecond of rounding for each change of a price. Of a node that was there before any of them wanted it, it
+is the time since the first came. Each endpoint's ledger keeps the pods that were on the node, those of others too,
+since nobody else remembers them; what is told first about a pod's start and end counts.
 
 Integrals in closed form, as in `domain.metering`: a pass that runs twice adds nothing. Instants are epoch ms.
 """
@@ -141,7 +142,8 @@ def _payer_of(stay: NodeStay, at_ms: int) -> Fraction:
         return Fraction(max(left, key=lambda one: (one.end_ms or 0, one.uid)).mine)
     if not stay.tenants:
         return Fraction(0)
-    return Fraction(min(stay.tenants, key=lambda one: (one.start_ms, one.uid)).mine)
+    first = min(stay.tenants, key=lambda one: (one.start_ms, one.uid))
+    return Fraction(first.mine and first.awaited)
 
 
 def _holds(tenant: Tenant, at_ms: int) -> bool:

@@ -17,7 +17,8 @@ def stay_of(words: LiveNode, prices: Mapping[str, Price]) -> NodeStay:
         for at in words.prices
     )
     tenants = tuple(
-        Tenant(one.uid, one.gpus, one.start_ms, one.end_ms, bool(one.mine)) for one in words.tenants
+        Tenant(one.uid, one.gpus, one.start_ms, one.end_ms, bool(one.mine), bool(one.awaited))
+        for one in words.tenants
     )
     return NodeStay(
         words.uid, words.name, words.gpus, words.created_ms, segments, words.removed_ms, tenants
@@ -40,6 +41,7 @@ def stay_words(stay: NodeStay) -> LiveNode:
                 start_ms=one.start_ms,
                 end_ms=one.end_ms,
                 mine=True if one.mine else None,
+                awaited=True if one.awaited else None,
             )
             for one in stay.tenants
         ),

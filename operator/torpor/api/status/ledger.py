@@ -161,6 +161,8 @@ class NodeTenant(SeenWords):
     """When its last container ended. Absent while it runs."""
     mine: bool | None = None
     """Whether it is of this endpoint. Absent: of another one."""
+    awaited: bool | None = None
+    """Whether it was waiting when the node was made, for which it then was. Absent: it was not."""
 
 
 class NodePrice(SeenWords):
