@@ -26,12 +26,11 @@ from bench.frame.runtime import Ends, listening
 from bench.frame.stage import Stage, open_stage
 from dev.cluster.progress import say
 from tests.cluster.apiserver import ENDPOINTS, PODS, ApiServer, Seen
-from tests.cluster.gpuclasses import GPU_CLASSES, having_classes
+from tests.cluster.gpuclasses import GPU_CLASSES, L40S_NODES, having_classes
 from tests.cluster.killing import kill_leader, remove_controller, wait_for_renewal
 from tests.cluster.space import Space
 
 Json = dict[str, Any]
-NODES = {"nvidia.com/gpu.product": "NVIDIA-L40S"}
 """Those of the harness."""
 BASE = {"meter-plain": "1", "meter-cheap": "1.5", "meter-dear": "2", "meter-dated": "3"}
 NOWHERE = {"nvidia.com/gpu.product": None, "torpor.dev/no-such-label": "true"}
@@ -100,7 +99,7 @@ def run_cluster(stage: Stage, minutes: float, kills: int, seed: int) -> Ran:
     begun = time.time()
     change_ms = int(begun + minutes * 30) * 1000
     with (
-        having_classes(api, NODES, prices_of(change_ms)),
+        having_classes(api, L40S_NODES, prices_of(change_ms)),
         api.watching(space.path(PODS)) as pods,
         listening() as ends,
     ):

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 import aiohttp
 
 from dev.cluster import HarnessError
+from dev.ports import free_port
 from tests.gateway.world import World, kubeconfig_of
 
 Json = dict[str, Any]
@@ -59,13 +59,6 @@ class GatewayProcess:
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             found: Json = (await answer.json())["endpoints"]
             return found
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @asynccontextmanager

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bench.doors.gatewayprocess import free_port
 from dev.cluster import HarnessError
+from dev.ports import free_port
 
 ANSWER = (
     '{"id":"chatcmpl-1","object":"chat.completion","created":1795650000,"model":"llama","choices":[{"index":0,'

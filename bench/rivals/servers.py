@@ -15,6 +15,7 @@ from dev.cluster import HarnessError
 from dev.cluster.commands import wait_until
 from dev.cluster.objectstore import REGION, Account
 from dev.cluster.places import child_environment
+from dev.ports import free_port
 
 VERSITYGW, RCLONE = "versitygw", "rclone"
 SERVERS = (VERSITYGW, RCLONE)
@@ -32,7 +33,7 @@ def serve(name: str, program: Path, work: Path, account: Account) -> Iterator[Ta
     """
     (work / "data").mkdir(parents=True, exist_ok=True)
     (work / "iam").mkdir(exist_ok=True)
-    port = _free_port()
+    port = free_port()
     command, env = _call(name, program, work, account, port)
     log = work / f"{name}.log"
     with log.open("wb") as output:
@@ -75,12 +76,6 @@ def _call(
         "ROOT_ACCESS_KEY_ID": account.access_key,
         "ROOT_SECRET_ACCESS_KEY": account.secret_key,
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _listens(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:

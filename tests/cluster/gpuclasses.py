@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from tests.cluster.apiserver import ApiServer, Json
 
 GPU_CLASSES = "/apis/torpor.dev/v1alpha1/gpuclasses"
+L40S_NODES = {"nvidia.com/gpu.product": "NVIDIA-L40S"}
+"""Labels of the harness's node."""
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 
 from dev.install.installed import create_key
 from tests.cluster.apiserver import DEPLOYMENTS, Seen, until
+from tests.cluster.crowd import ask_all
 from tests.cluster.space import HELLO, Space
 
 pytestmark = pytest.mark.cluster
@@ -19,20 +20,6 @@ HERD = 100
 WALKERS = 8
 SPEED = {"STANDIN_TOKENS_PER_SECOND": "20", "STANDIN_REPLY_TOKENS": "20"}
 """Each answer takes a second, so that some are always on their way while gateways come and go."""
-
-
-async def _ask_all(space: Space, name: str, doors: list[str], count: int) -> list[int]:
-    """Send `count` requests at once, in turn to each door; return their statuses."""
-    asked = {"model": f"{space.name}/{name}", "messages": HELLO, "max_tokens": 4}
-    limits = httpx.Limits(max_connections=count)
-    async with httpx.AsyncClient(timeout=90, trust_env=False, limits=limits) as client:
-        answers = await asyncio.gather(
-            *(
-                client.post(f"{doors[n % len(doors)]}/v1/chat/completions", json=asked)
-                for n in range(count)
-            )
-        )
-    return [answer.status_code for answer in answers]
 
 
 def _writes(deployments: Seen, name: str) -> list[int]:
@@ -55,7 +42,7 @@ def test_a_herd_wakes_an_endpoint_with_exactly_one_write(space: Space, doors: st
     assert len(addresses) == 2
     chosen = addresses if doors == "both gateways" else [space.torpor.gateway]
     with space.api.watching(space.path(DEPLOYMENTS)) as deployments:
-        statuses = asyncio.run(_ask_all(space, "herd", chosen, HERD))
+        statuses = asyncio.run(ask_all(space, "herd", chosen, HERD))
     deployment = space.deployment("herd")
     assert Counter(statuses) == {200: HERD}
     assert _writes(deployments, "herd") == [asleep, asleep + 1]

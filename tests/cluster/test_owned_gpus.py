@@ -3,12 +3,11 @@
 import pytest
 
 from tests.cluster.apiserver import until
-from tests.cluster.gpuclasses import having_classes
+from tests.cluster.gpuclasses import L40S_NODES, having_classes
 from tests.cluster.space import Space
 
 pytestmark = pytest.mark.cluster
 
-NODES = {"nvidia.com/gpu.product": "NVIDIA-L40S"}
 OWNED = "t-owned"
 PRICE = {"perGPUHour": "0"}
 ALL = 8
@@ -39,7 +38,7 @@ def _gpus_held(space: Space) -> int:
 
 def test_idle_gpus_stay_until_somebody_needs_them(space: Space) -> None:
     until("a node without anybody's engines", lambda: _gpus_held(space) == 0, 120)
-    with having_classes(space.api, NODES, {OWNED: PRICE}, capacity="owned"):
+    with having_classes(space.api, L40S_NODES, {OWNED: PRICE}, capacity="owned"):
         for name, gpus in (("small", 3), ("large", 5), ("third", 4)):
             _start(space, name, gpus)
         assert space.chat("small").status == 200

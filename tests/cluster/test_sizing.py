@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.cluster.apiserver import DEPLOYMENTS, Seen
+from tests.cluster.crowd import ask_all
 from tests.cluster.space import HELLO, Space
 
 pytestmark = pytest.mark.cluster
@@ -53,16 +54,6 @@ class Load:
         while number < self._wanted:
             answer = await self._http.post(self._url, json=self._asked)
             self.statuses.append(answer.status_code)
-
-
-async def _ask_at_once(space: Space, name: str, clients: int) -> list[int]:
-    """Ask once each, all at the same time; return the answers' statuses."""
-    asked = {"model": f"{space.name}/{name}", "messages": HELLO, "max_tokens": 8}
-    limits = httpx.Limits(max_connections=clients)
-    async with httpx.AsyncClient(timeout=120, trust_env=False, limits=limits) as http:
-        url = f"{space.torpor.url}/chat/completions"
-        answers = await asyncio.gather(*(http.post(url, json=asked) for _ in range(clients)))
-    return [answer.status_code for answer in answers]
 
 
 def turns(numbers: list[int]) -> int:
@@ -112,7 +103,7 @@ def test_a_burst_of_a_thousand_at_zero_gets_the_right_number_in_the_first_write(
         "burst", spec={"scaling": SCALING | {"keepAlive": {"policy": "fixed", "after": "3s"}}}
     )
     with space.api.watching(space.path(DEPLOYMENTS)) as deployments:
-        statuses = asyncio.run(_ask_at_once(space, "burst", 1000))
+        statuses = asyncio.run(ask_all(space, "burst", [space.torpor.gateway], 1000))
         steps = [number for _, number in deployments.replicas("burst")]
     print(f"{len(statuses)} answers; replicas {steps}")
     assert Counter(statuses) == {200: 1000}

@@ -5,12 +5,11 @@ from decimal import Decimal
 import pytest
 
 from tests.cluster.apiserver import until
-from tests.cluster.gpuclasses import having_classes
+from tests.cluster.gpuclasses import L40S_NODES, having_classes
 from tests.cluster.space import Space
 
 pytestmark = pytest.mark.cluster
 
-NODES = {"nvidia.com/gpu.product": "NVIDIA-L40S"}
 WHOLE = "t-whole"
 PRICE = {"perGPUHour": "2.50", "scope": "node"}
 GPUS = 8
@@ -23,7 +22,7 @@ def _nobody_else(space: Space) -> bool:
 
 def test_a_node_that_stands_empty_costs_whoever_was_last_on_it(space: Space) -> None:
     until("a node without other endpoints' engines", lambda: _nobody_else(space), 120)
-    with having_classes(space.api, NODES, {WHOLE: PRICE}):
+    with having_classes(space.api, L40S_NODES, {WHOLE: PRICE}):
         space.start("whole", spec={"placement": {"classes": [WHOLE]}})
         assert space.chat("whole").status == 200
         slept = space.wait_asleep("whole")

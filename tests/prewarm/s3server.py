@@ -15,6 +15,8 @@ import botocore.session
 from awscrt import checksums
 from botocore.config import Config
 
+from dev.ports import free_port
+
 REPO = Path(__file__).parents[2]
 OWNER = ("torpor-owner", "owner-secret-0123456789")
 STRANGER = ("torpor-stranger", "stranger-secret-0123456789")
@@ -28,12 +30,6 @@ def find_versitygw() -> str:
     command = [sys.executable, "-m", "dev.cluster", "program", "versitygw"]
     printed = subprocess.run(command, cwd=REPO, check=True, stdout=subprocess.PIPE, text=True)
     return printed.stdout.splitlines()[-1]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

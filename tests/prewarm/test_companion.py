@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.prewarm.s3server import free_port
+from dev.ports import free_port
 from tests.prewarm.test_hit import RUN_AND_LIST_MODULES
 from torpor.domain.fetching import RemoteFile
 from torpor.prewarm.companion import is_healthy

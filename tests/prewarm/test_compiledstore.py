@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from dev.ports import free_port
 from tests.prewarm.conftest import Prewarm
-from tests.prewarm.s3server import STRANGER, Bucket, free_port
+from tests.prewarm.s3server import STRANGER, Bucket
 from tests.prewarm.test_companion import Engine
 from torpor.prewarm import companion
 from torpor.prewarm.bundle import bundle_name

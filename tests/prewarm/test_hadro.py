@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from dev.ports import free_port
 from tests.prewarm.conftest import PART, Prewarm, make_settings
 from tests.prewarm.faultproxy import Answer, Asked, FaultProxy
-from tests.prewarm.s3server import Bucket, Server, free_port, safetensors, wait_for_port
+from tests.prewarm.s3server import Bucket, Server, safetensors, wait_for_port
 
 pytestmark = pytest.mark.slow
 

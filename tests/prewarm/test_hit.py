@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dev.ports import free_port
 from tests.prewarm.conftest import Prewarm
-from tests.prewarm.s3server import Bucket, free_port
+from tests.prewarm.s3server import Bucket
 from torpor.prewarm.program import main, parse_order
 
 RUN_AND_LIST_MODULES = """

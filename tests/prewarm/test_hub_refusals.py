@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from dev.hub.server import Answer, Asked, HubServer
+from dev.ports import free_port
 from tests.prewarm.conftest import Prewarm
 from tests.prewarm.faultproxy import FaultProxy
 from tests.prewarm.hubworld import REPO, in_bucket, model_files
-from tests.prewarm.s3server import Bucket, free_port
+from tests.prewarm.s3server import Bucket
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from dev.ports import free_port
 from tests.prewarm.conftest import Admin, Prewarm
 from tests.prewarm.faultproxy import Answer, Asked, FaultProxy
-from tests.prewarm.s3server import Bucket, free_port, safetensors
+from tests.prewarm.s3server import Bucket, safetensors
 from torpor.api.conditions import Reason
 from torpor.domain.fetching import FetchReason, RemoteFile, listing_hash
 

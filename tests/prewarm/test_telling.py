@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from dev.ports import free_port
 from tests.prewarm.conftest import PART, Prewarm
 from tests.prewarm.faultproxy import Answer, Asked, FaultProxy
-from tests.prewarm.s3server import Bucket, free_port
+from tests.prewarm.s3server import Bucket
 from torpor.prewarm.telling import tell
 
 MIB = 1024 * 1024

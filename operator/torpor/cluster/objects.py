@@ -82,15 +82,6 @@ class Objects:
         )
         return int(answer.get("spec", {}).get("replicas", 0))
 
-    async def read_deployment(self, namespace: str, name: str) -> Json:
-        """Return a Deployment as the server has it.
-
-        Raises:
-            Missing: There is none.
-        """
-        path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
-        return await self._send("GET", path, [], None)
-
     async def write_status(self, endpoint: Json, status: Json) -> Json:
         """Write the whole status of an endpoint as one merge patch, guarded by its resourceVersion.
 

@@ -79,7 +79,8 @@ class Children:
         """Ask the API server for the Deployment as it is now: a write was refused because it is not what was heard."""
         before = self._seen.deployments.get(key)
         if before is not None:
-            self._take_in(key, before, await self._objects.read_deployment(*key))
+            named = before | {"apiVersion": "apps/v1", "kind": "Deployment"}  # lists leave both out
+            self._take_in(key, before, await self._objects.read(named))
 
     def _take_in(self, key: Key, before: Json | None, answered: Json) -> None:
         """Take in what the API server answered, unless a watch has told of the Deployment meanwhile.

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from torpor import clock
+from torpor.controller.polling import repeat
 from torpor.controller.seen import Key, Seen
 from torpor.controller.writing import moves
 from torpor.domain.observation import Demand, GatewayReport, PodSeen, Tokens, WakeReport
@@ -51,13 +52,13 @@ class DemandPoller:
 
     async def run(self) -> None:
         """Poll until cancelled; a gateway that does not answer is remembered as such, never as zero."""
-        while True:
-            began = clock.monotonic()
-            heard, names = dict(self._heard), self._names()
-            await self.ask()
-            for key in self._changed(heard, names):
-                self._touch(key)
-            await asyncio.sleep(max(0.05, PERIOD_SECONDS - (clock.monotonic() - began)))
+        await repeat(self._poll, PERIOD_SECONDS)
+
+    async def _poll(self) -> None:
+        heard, names = dict(self._heard), self._names()
+        await self.ask()
+        for key in self._changed(heard, names):
+            self._touch(key)
 
     async def ask(self) -> None:
         """Ask every gateway now, all at once; used by the poll and right before an endpoint is put to sleep.

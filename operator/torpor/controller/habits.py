@@ -72,7 +72,7 @@ def kept_now(endpoint: InferenceEndpoint, picture: Picture) -> Kept:
 def yields_after_ms(endpoint: InferenceEndpoint) -> int | None:
     """Return how long an endpoint must have been idle to give its GPUs to another; None with a fixed keep-alive."""
     policy = adaptive_policy(endpoint.spec.scaling.keep_alive)
-    return None if policy is None else kept_for_nothing(policy, "").yields_ms
+    return None if policy is None else policy.yields_ms
 
 
 def gpu_class_of(picture: Picture) -> GPUClassView | None:

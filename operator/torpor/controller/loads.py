@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from torpor import clock
 from torpor.controller.engines import Engines
+from torpor.controller.polling import repeat
 from torpor.controller.seen import Key, Seen
 from torpor.domain.engineload import NOBODY, Asking, Looks, looked
 from torpor.domain.observation import PodSeen
@@ -27,10 +28,7 @@ class LoadPoller:
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        while True:
-            began = clock.monotonic()
-            await self.ask()
-            await asyncio.sleep(max(0.05, PERIOD_SECONDS - (clock.monotonic() - began)))
+        await repeat(self.ask, PERIOD_SECONDS)
 
     async def ask(self) -> None:
         """Ask every engine now; an endpoint of which one does not answer is as it was."""

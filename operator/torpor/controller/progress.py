@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from torpor import clock
+from torpor.controller.polling import repeat
 from torpor.controller.seen import Key, Seen
 from torpor.domain.prewarmjobs import Progress
 from torpor.manifests import names
@@ -46,10 +46,7 @@ class ProgressPoller:
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        while True:
-            began = clock.monotonic()
-            await self.ask()
-            await asyncio.sleep(max(0.05, PERIOD_SECONDS - (clock.monotonic() - began)))
+        await repeat(self.ask, PERIOD_SECONDS)
 
     async def ask(self) -> None:
         """Ask every pod that fetches now."""

@@ -19,9 +19,10 @@ from torpor.controller.pods import pod_seen
 from torpor.controller.seen import Key, Seen
 from torpor.domain.keepalive import cold_start
 from torpor.domain.keeping import UNSEEN_START_S
-from torpor.domain.observation import Demand, PodSeen
+from torpor.domain.observation import Demand, PodSeen, Workload
 from torpor.domain.placement import GPUClassView, NodeView, nodes_for
 from torpor.domain.remembering import epoch_ms, memory_of
+from torpor.domain.scalingview import ScalingView, asked, idle_since, serving
 from torpor.domain.yielding import Holder, Room, Waiting, givers, returns_per_hour
 from torpor.manifests import names
 
@@ -151,15 +152,11 @@ class Contest:
         self, key: Key, endpoint: InferenceEndpoint, pods: Iterable[PodSeen]
     ) -> int | None:
         """Return since when nobody has asked; None while somebody does, nobody knows, or a replica is not Ready."""
-        demand = self._demand(key)
-        if not demand.known or demand.waiting or demand.in_flight:
+        activity = epoch_ms(endpoint.status.keep_alive.last_activity)
+        view = ScalingView(Workload(), tuple(pods), self._demand(key), None, activity)
+        if not view.demand.known or asked(view) or not all(pod.ready for pod in serving(view)):
             return None
-        staying = [pod for pod in pods if pod.deleted_ms is None]
-        ready = [pod.first_ready_ms for pod in staying if pod.ready and pod.first_ready_ms]
-        if not ready or len(ready) < len(staying):
-            return None
-        told = (demand.last_byte_ms, epoch_ms(endpoint.status.keep_alive.last_activity))
-        return max((*ready, *(at for at in told if at is not None)))
+        return idle_since(view)
 
 
 def _freed(pods: Iterable[PodSeen], spare: int) -> dict[str, int]:

@@ -54,6 +54,11 @@ class Adaptive:
     most_s: float | None = None
     """The longest time that the spec itself names; None if only the usual bound holds."""
 
+    @property
+    def yields_ms(self) -> int:
+        """How long replicas must have been idle to leave for somebody who needs their GPUs: the shortest time."""
+        return round(self.bounds.least_s * 1000)
+
 
 class Kept(NamedTuple):
     """How long idle replicas are kept, and when they are started again ahead of demand (epoch ms, from and until)."""
@@ -116,7 +121,7 @@ def kept_for_nothing(policy: Adaptive, gpu_class: str) -> Kept:
 
     Nothing is started ahead of demand there: a replica that has left, left for somebody who needed its GPUs.
     """
-    most, least = policy.most_s, round(policy.bounds.least_s * 1000)
+    most, least = policy.most_s, policy.yields_ms
     why = f"{gpu_class} costs nothing more while it idles: kept until another endpoint needs it"
     if most is None:
         return Kept(None, why, yields_ms=least)

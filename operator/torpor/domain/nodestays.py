@@ -17,7 +17,7 @@ Integrals in closed form, as in `domain.metering`: a pass that runs twice adds n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -189,14 +189,3 @@ def _estimated(stay: NodeStay, now_ms: int) -> int:
     """GPU-ms for which nobody knows whether the node was still there."""
     known = max(_edges(stay), default=stay.created_ms)
     return int(_integral(stay, min(known, now_ms), now_ms))
-
-
-Owner = Callable[[str], bool]
-"""Says of a pod's uid whether it is of the endpoint itself."""
-
-
-def remembered_tenants(stays: Iterable[NodeStay], own: Owner) -> Iterator[Tenant]:
-    """Return the pods that other endpoints' ledgers remember on a node, as one's own ledger has them."""
-    for stay in stays:
-        for tenant in stay.tenants:
-            yield replace(tenant, mine=own(tenant.uid))
