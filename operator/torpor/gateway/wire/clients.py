@@ -23,6 +23,7 @@ LONGEST_HEAD = 64 * 1024
 """Bytes of request line and header fields; a longer head is answered with 431."""
 MOST_PIPELINED = 8
 """Requests that are read before their turn on one connection; then it is read no further."""
+_UPGRADE = frozenset({b"upgrade"})
 LINGER_SECONDS = 5.0
 """Time a client has to read its answer while it still sends what nobody wants: closing at once would take it away."""
 
@@ -71,6 +72,8 @@ class Connection(asyncio.Protocol):
         self._current: Request | None = None
         """The request that is being handled."""
         self.task: asyncio.Task[None] | None = None
+        self._again = b""
+        """The head that asked for another protocol, without that wish: nothing but HTTP/1.1 is spoken here."""
         self._deaf = False
         """Whatever comes from here on is not read any more."""
         self._complaint: tuple[int, str] | None = None
@@ -87,17 +90,7 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         self._fed += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._deaf = (
-                True  # nothing but HTTP/1.1 is spoken here: answered as if nobody had asked
-            )
-            last = self._queue[-1] if self._queue else self._current
-            if last is not None:
-                last.keeps_alive = False
-        except httptools.HttpParserError as error:
-            self._misread(400, f"This is no HTTP/1.1 request: {error}")
+        self._parse(data)
         if self._coming is None and self._in_head and self._fed > LONGEST_HEAD:
             self._misread(431, f"The header fields have more than {LONGEST_HEAD} bytes")
 
@@ -120,6 +113,22 @@ class Connection(asyncio.Protocol):
         self.full = False
         if self.brake is not None:
             self.brake.resume()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as pause:
+            if self._again:
+                head, self._again = self._again, b""
+                self._parser = httptools.HttpRequestParser(self)
+                self._parse(head + data[pause.args[0] :])
+                return
+            self._deaf = True  # CONNECT: what follows is anything but HTTP
+            last = self._queue[-1] if self._queue else self._current
+            if last is not None:
+                last.keeps_alive = False
+        except httptools.HttpParserError as error:
+            self._misread(400, f"This is no HTTP/1.1 request: {error}")
 
     # The parser's side
 
@@ -146,9 +155,14 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         parser = self._parser
+        method = parser.get_method()
+        if parser.should_upgrade() and method != b"CONNECT":
+            lines = self._headers.passed_on(_UPGRADE)
+            self._again = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._url, b"".join(lines))
+            return
         request = Request(
             self,
-            parser.get_method().decode("ascii"),
+            method.decode("ascii"),
             self._url.decode("utf-8", "surrogateescape"),
             self._headers,
             keeps_alive=parser.should_keep_alive(),
