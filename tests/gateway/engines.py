@@ -34,6 +34,10 @@ class Engine:
         """The first chunk of a stream."""
         self.details: Json = {}
         """More members of the usage of answers that do not stream."""
+        self.endless = False
+        """Streams do not end, and come as fast as they are read."""
+        self.sent = 0
+        """Bytes of streams that do not end."""
         self.status = 200
         self.error: bytes | None = None
         self.break_after: int | None = None
@@ -100,6 +104,9 @@ class Engine:
         chunks.append(DONE)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        while self.endless:
+            await response.write(FIXED_CHUNKS[0] * 100)
+            self.sent += 100 * len(FIXED_CHUNKS[0])
         for number, chunk in enumerate(chunks):
             if number == self.break_after:
                 assert request.transport is not None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from aiohttp import web
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+from torpor.gateway.connections import Connections, Handler, Limits
+
 BACKLOG = 4096
 """Connections that wait to be accepted: a herd comes in one moment."""
 
@@ -14,12 +13,10 @@ BACKLOG = 4096
 class Port:
     """One port, opened, stopped (no new connections) and closed (none at all)."""
 
-    def __init__(self, handler: Handler, host: str, number: int, idle_timeout: float) -> None:
-        """Prepare; a request whose client leaves is cancelled, so that it stops counting at once."""
-        server = web.Server(
-            handler, handler_cancellation=True, access_log=None, keepalive_timeout=idle_timeout
-        )
-        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    def __init__(self, handler: Handler, host: str, number: int, limits: Limits) -> None:
+        """Prepare to answer with *handler*."""
+        self.connections = Connections(handler, limits)
+        self._runner = web.ServerRunner(self.connections, shutdown_timeout=0.1)
         self._host = host
         self._number = number
         self._site: web.TCPSite | None = None

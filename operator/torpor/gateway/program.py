@@ -17,10 +17,12 @@ from torpor.cluster.reading import Reader
 from torpor.cluster.waking import Waker
 from torpor.cluster.watching import Watching
 from torpor.gateway.confirming import Confirmer
+from torpor.gateway.connections import Handler, Limits
+from torpor.gateway.descriptors import files_for_connections, open_to_the_limit
 from torpor.gateway.door import Door
 from torpor.gateway.hall import Hall
 from torpor.gateway.internal import Internal
-from torpor.gateway.listening import Handler, Port
+from torpor.gateway.listening import Port
 from torpor.gateway.tools import Tools
 from torpor.gateway.upstream import Upstream
 from torpor.manifests.names import COMPONENT_ENGINE, COMPONENT_LABEL, ENDPOINTS, GROUP, VERSION
@@ -128,7 +130,15 @@ class Gateway:
         await self._api.close()
 
     def _port(self, handler: Handler, number: int) -> Port:
-        return Port(handler, self._settings.host, number, self._settings.idle_timeout)
+        settings = self._settings
+        limits = Limits(
+            idle=settings.idle_timeout,
+            header=settings.header_timeout,
+            send=settings.send_timeout,
+            most=settings.max_connections,
+            files=files_for_connections(),
+        )
+        return Port(handler, settings.host, number, limits)
 
     def _missing(self) -> str | None:
         """Return why no requests should be sent here, or None."""
@@ -149,6 +159,13 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    open_to_the_limit()
+    if (files := files_for_connections()) < 2 * settings.max_connections:
+        log.warning(
+            "%d sockets may be open, fewer than two for each of %d connections (max_connections)",
+            files,
+            settings.max_connections,
+        )
     uvloop.run(_serve(settings))
     return 0
 
