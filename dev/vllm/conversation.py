@@ -92,7 +92,7 @@ def _responses(**more: Json) -> Json:
     return {"model": "tiny", "input": "hello", "max_output_tokens": 3, **more}
 
 
-_LOOK = {
+LOOK_OUTSIDE: Json = {
     "name": "look_outside",
     "description": "See whether it is spring",
     "parameters": {
@@ -106,7 +106,7 @@ _LOOK = {
 
 def _tools(choice: Json, **more: Json) -> Json:
     """A chat that must call a tool."""
-    tools = [{"type": "function", "function": _LOOK}]
+    tools = [{"type": "function", "function": LOOK_OUTSIDE}]
     return _chat(tools=tools, tool_choice=choice, max_tokens=64, **more)
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from torpor.domain.refusals import starting
 from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
+from torpor.gateway.absent import explain_absence
 from torpor.gateway.asking import Ask, read_ask
 from torpor.gateway.catalogue import Entry
 from torpor.gateway.confirming import Confirmer
@@ -92,13 +93,12 @@ class Door:
                 return await self._ask(request, path)
             words = f"{path} takes only POST"
             return await self._turn_away(request, Refusal(405, "method_not_allowed", words))
-        if request.method == "GET":
+        if request.method in ("GET", "HEAD"):
             if path == MODELS or path.startswith(MODELS + "/"):
                 return await self._list(request, path[len(MODELS) + 1 :])
             if path == "/health":
                 return web.Response()
-        words = f"There is no {request.method} {path} here; {MODELS} lists the models"
-        return await self._turn_away(request, Refusal(404, "unknown_url", words))
+        return await self._turn_away(request, explain_absence(request.method, path))
 
     async def _ask(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         """Take a request that names a model through the chain: key, body, model, waiting room, engine."""
