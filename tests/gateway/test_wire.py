@@ -232,14 +232,6 @@ async def test_a_long_head_is_431_whether_it_ends_or_not(world: World, engine: E
         assert await line.hung_up()
 
 
-async def test_a_head_that_does_not_end_in_time_is_408(make_world: MakeWorld) -> None:
-    world = await make_world(head_timeout=0.1)
-    line = await connect(world)
-    line.send(b"GET /health HTTP/1.1\r\nX: ")
-    assert (await line.answer())[0] == 408
-    assert await line.hung_up()
-
-
 async def test_a_silent_connection_is_closed_and_a_used_one_is_not(make_world: MakeWorld) -> None:
     world = await make_world(idle_timeout=0.1)
     engine = await world.awake()
@@ -293,9 +285,9 @@ async def test_a_tunnel_is_refused(world: World, engine: Engine) -> None:
 
 async def test_a_head_request_gets_no_body(world: World, engine: Engine) -> None:
     line = await connect(world)
-    line.send(b"HEAD /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+    line.send(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n")
     head = await line.reader.readuntil(b"\r\n\r\n")
-    assert b" 404 " in head
+    assert b" 200 " in head
     line.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await line.answer())[0] == 200
 
@@ -314,20 +306,3 @@ async def test_fields_of_one_connection_go_no_further(world: World, engine: Engi
     sent = {name.lower(): value for name, value in engine.requests[0][1].items()}
     assert sent["x-yours"] == "2"
     assert not {"x-mine", "te", "keep-alive"} & sent.keys()
-
-
-async def test_a_client_that_reads_nothing_brakes_the_engine(world: World, engine: Engine) -> None:
-    engine.first = b"data: " + b"x" * 1_000_000 + b"\n\n"
-    engine.repeats = 64
-    line = await connect(world)
-    line.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    line.send(post(json.dumps({"model": "llama", "stream": True}).encode()))
-    await until(lambda: engine.running == 1)
-    before = -1
-    while engine.written != before or not before:
-        before = engine.written
-        await asyncio.sleep(0.2)
-    assert engine.written < 40_000_000
-    line.writer.transport.resume_reading()  # type: ignore[attr-defined]
-    _, _, body = await line.answer()
-    assert body.count(b"x" * 1_000_000) == 64

@@ -21,6 +21,9 @@ SSE_PATHS = USAGE_ON_REQUEST | {"/v1/responses", "/v1/messages"}
 
 _decoder = json.JSONDecoder()
 _space = re.compile(r"[ \t\n\r]*")
+_parameter = re.compile(rb';[ \t]*([A-Za-z*]+)=("(?:[^"\\]|\\.)*"|[^;"]*)')
+LONGEST_HEAD = 8192
+"""Bytes above the value of a form field; what has more of them is no model's name."""
 
 
 @dataclass(slots=True)
@@ -129,6 +132,17 @@ def _read_multipart(content_type: str, body: bytes) -> Ask | Refusal:
     return Ask(body, model, None, boundary)
 
 
+def _field_name(head: bytes) -> bytes | None:
+    """Return the name of a form field, from the lines above its value."""
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-disposition":
+            for parameter in _parameter.finditer(value):
+                if parameter.group(1).lower() == b"name":
+                    return parameter.group(2).strip().strip(b'"')
+    return None
+
+
 def _find_field(body: bytes, boundary: bytes) -> tuple[int, int] | None:
     """Return the byte range of the value of the form field `model`."""
     start = body.find(boundary)
@@ -137,9 +151,7 @@ def _find_field(body: bytes, boundary: bytes) -> tuple[int, int] | None:
         end = body.find(b"\r\n" + boundary, head)
         if head < 0 or end < 0:
             return None
-        if re.search(
-            rb'(?i)content-disposition:[^\r\n]*[ ;]name="?model"?(;|\r|$)', body[start:head]
-        ):
+        if head - start <= LONGEST_HEAD and _field_name(body[start:head]) == b"model":
             return head + 4, end
         start = end + 2
     return None

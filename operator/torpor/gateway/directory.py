@@ -14,6 +14,9 @@ from torpor.domain.waitroom import Refusal
 from torpor.gateway.catalogue import Entry
 from torpor.metrics import Client
 
+LONGEST_NAME = 1024
+"""A longer one is not compared with those that there are, which would take time for each character."""
+LONGEST_SHOWN = 64
 HINTED_NAMES = 200
 """Names that an unknown one is compared with: a mistake must not cost more than a request."""
 HINTED_NAMESAKES = 5
@@ -107,6 +110,9 @@ class Directory:
                     yield (name if bare else f"{entry.namespace}/{name}"), entry
 
     def _unknown(self, model: str, digest: bytes | None) -> Refusal:
+        if len(model) > LONGEST_NAME:
+            words = f"The model {model[:LONGEST_SHOWN]!r}… does not exist: no name has {len(model)} characters"
+            return Refusal(404, "model_not_found", words)
         known = [name for name, _ in itertools.islice(self.listing(digest), HINTED_NAMES)]
         close = difflib.get_close_matches(model, known, n=3)
         hint = f"; close to it: {', '.join(close)}" if close else ""

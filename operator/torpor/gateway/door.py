@@ -9,6 +9,7 @@ import logging
 from torpor.domain.refusals import starting
 from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
+from torpor.gateway.absent import explain_absence
 from torpor.gateway.asking import Ask, read_ask
 from torpor.gateway.catalogue import Entry
 from torpor.gateway.confirming import Confirmer
@@ -83,10 +84,10 @@ class Door:
         finally:
             self.active -= 1
 
-    def complain(self, status: int, words: str) -> tuple[list[bytes], bytes]:
+    def complain(self, refusal: Refusal) -> tuple[list[bytes], bytes]:
         """Return what somebody is told whose request could not even be read."""
-        self._hall.tools.metrics.turned_away(status)
-        return refusal_parts(Refusal(status, "invalid_request", words))
+        self._hall.tools.metrics.turned_away(refusal.status)
+        return refusal_parts(refusal)
 
     async def _answer(self, request: Request) -> None:
         path = request.path
@@ -97,15 +98,14 @@ class Door:
             words = f"{path} takes only POST"
             self._turn_away(request, Refusal(405, "method_not_allowed", words))
             return
-        if request.method == "GET":
+        if request.method in ("GET", "HEAD"):
             if path == MODELS or path.startswith(MODELS + "/"):
                 self._list(request, path[len(MODELS) + 1 :])
                 return
             if path == "/health":
                 request.reply.whole(200, [], b"")
                 return
-        words = f"There is no {request.method} {path} here; {MODELS} lists the models"
-        self._turn_away(request, Refusal(404, "unknown_url", words))
+        self._turn_away(request, explain_absence(request.method, path))
 
     async def _ask(self, request: Request, path: str) -> None:
         """Take a request that names a model through the chain: key, body, model, waiting room, engine."""
