@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from typing import Any
@@ -219,10 +220,19 @@ def test_names_come_and_go_with_their_endpoint() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "known"),
-    [("big", "big"), ("a/big", "big"), ("alias", "alias"), ("a/alias", "alias"), ("a/m", "big")],
+    [
+        ("big", "@a/m"),
+        ("a/big", "@a/m"),
+        ("alias", "@a/m"),
+        ("a/alias", "@a/m"),
+        ("a/m", "@a/m"),
+        ("legal", "legal"),
+        ("a/legal", "legal"),
+    ],
 )
-def test_the_engine_hears_the_name_it_knows(asked: str, known: str) -> None:
-    assert engine_name(entry("a/m", "big", "alias"), asked) == known
+def test_the_engine_hears_a_name_that_is_its_own_or_an_adapter_s(asked: str, known: str) -> None:
+    adapted = dataclasses.replace(entry("a/m", "big", "alias", "legal"), adapters=("legal",))
+    assert engine_name(adapted, asked) == known
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer  ", "Basic abc", "token"])

@@ -78,16 +78,13 @@ class Upstream:
         """
         while (address := where()) is not None:
             began = clock.monotonic()
-            if await self._serves(address, model):
+            if await self.serves(address, model):
                 return where() == address
             await asyncio.sleep(max(0.0, self._interval - (clock.monotonic() - began)))
         return False
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._session.close()
-
-    async def _serves(self, address: str, model: str) -> bool:
+    async def serves(self, address: str, model: str) -> bool:
+        """Return whether what answers at *address* is healthy and lists *model*."""
         try:
             health = await self._get(address, "/health")
             if health is None:
@@ -96,6 +93,10 @@ class Upstream:
             return any(entry.get("id") == model for entry in models.get("data") or ())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, AttributeError):
             return False
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
 
     async def _get(self, address: str, path: str) -> bytes | None:
         """Return the body of a 200, or None for any other answer."""
