@@ -99,6 +99,26 @@ def test_an_engine_is_asked_for_usage_in_each_chunk_unless_the_client_did(
     assert sent == {"include_usage": True, "continuous_usage_stats": True}
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"m"}',
+        b'{"a": [{"model": "n"}], "model" : "m" }',
+        b'{"a": {"model": "m"}, "mod\\u0065l": "m"}',
+        b'{"a": "\\"model\\": \\"m\\"", "model": "m"}',
+        b'{"a": "\\\\", "model": "m", "stop": ["model"]}',
+        b'{"model": "\\u006d"}',
+        b'{"\xc3\xa9": "\xc3\xa9", "model":\n"m", "b": "model"}',
+        b'{"model": "x", "model": "m"}',
+    ],
+)
+def test_only_the_model_of_the_request_itself_gets_another_name(body: bytes) -> None:
+    ask = read_ask(CHAT, "application/json", body)
+    assert isinstance(ask, Ask)
+    written = write_body(ask, "@a/m")
+    assert json.loads(written) == json.loads(body) | {"model": "@a/m"}
+
+
 def test_strange_stream_options_are_left_to_the_engine() -> None:
     body = b'{"model":"m","stream":true,"stream_options":7}'
     ask = read_ask(CHAT, "application/json", body)
