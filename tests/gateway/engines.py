@@ -43,6 +43,8 @@ class Engine:
         self.break_after: int | None = None
         """Cut the connection after this many chunks (0: before the headers)."""
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.generated = 0
+        """Requests that were for a model of its own."""
         self.left = 0
         """Requests whose client left before the answer was complete."""
         self.running = 0
@@ -94,10 +96,14 @@ class Engine:
             headers = {"Content-Type": "application/json"}
             return web.Response(status=self.status, body=self.error, headers=headers)
         asked: Json = json.loads(body) if body.startswith(b"{") else {}
+        if asked and asked["model"] not in self.names:
+            error = {"message": f"The model `{asked['model']}` does not exist.", "code": 404}
+            return web.json_response({"error": error}, status=404)
+        self.generated += 1
         if not asked.get("stream"):
             usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
             usage |= self.details
-            return web.json_response({"model": asked.get("model"), "usage": usage})
+            return web.json_response({"model": self.names[0], "usage": usage})
         chunks = [self.first, *FIXED_CHUNKS[1:]]
         if (asked.get("stream_options") or {}).get("include_usage"):
             chunks.append(USAGE_CHUNK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from typing import Any
@@ -96,6 +97,26 @@ def test_an_engine_is_asked_for_usage_in_each_chunk_unless_the_client_did(
     assert (ask.adds_usage, ask.adds_stats) == (own, each)
     sent = json.loads(write_body(ask, "m"))["stream_options"]
     assert sent == {"include_usage": True, "continuous_usage_stats": True}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"m"}',
+        b'{"a": [{"model": "n"}], "model" : "m" }',
+        b'{"a": {"model": "m"}, "mod\\u0065l": "m"}',
+        b'{"a": "\\"model\\": \\"m\\"", "model": "m"}',
+        b'{"a": "\\\\", "model": "m", "stop": ["model"]}',
+        b'{"model": "\\u006d"}',
+        b'{"\xc3\xa9": "\xc3\xa9", "model":\n"m", "b": "model"}',
+        b'{"model": "x", "model": "m"}',
+    ],
+)
+def test_only_the_model_of_the_request_itself_gets_another_name(body: bytes) -> None:
+    ask = read_ask(CHAT, "application/json", body)
+    assert isinstance(ask, Ask)
+    written = write_body(ask, "@a/m")
+    assert json.loads(written) == json.loads(body) | {"model": "@a/m"}
 
 
 def test_strange_stream_options_are_left_to_the_engine() -> None:
@@ -219,10 +240,19 @@ def test_names_come_and_go_with_their_endpoint() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "known"),
-    [("big", "big"), ("a/big", "big"), ("alias", "alias"), ("a/alias", "alias"), ("a/m", "big")],
+    [
+        ("big", "@a/m"),
+        ("a/big", "@a/m"),
+        ("alias", "@a/m"),
+        ("a/alias", "@a/m"),
+        ("a/m", "@a/m"),
+        ("legal", "legal"),
+        ("a/legal", "legal"),
+    ],
 )
-def test_the_engine_hears_the_name_it_knows(asked: str, known: str) -> None:
-    assert engine_name(entry("a/m", "big", "alias"), asked) == known
+def test_the_engine_hears_a_name_that_is_its_own_or_an_adapter_s(asked: str, known: str) -> None:
+    adapted = dataclasses.replace(entry("a/m", "big", "alias", "legal"), adapters=("legal",))
+    assert engine_name(adapted, asked) == known
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer  ", "Basic abc", "token"])

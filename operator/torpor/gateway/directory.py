@@ -130,11 +130,13 @@ class Directory:
 
 
 def engine_name(entry: Entry, model: str) -> str:
-    """Return the name under which the engine itself knows what the caller called *model*."""
-    if model in entry.names:
-        return model
-    bare = model.removeprefix(f"{entry.namespace}/")
-    return bare if bare in entry.names else entry.names[0]
+    """Return the name under which the engine is asked for what the caller called *model*.
+
+    An adapter has no other name than its own. For the model itself it is one that only this endpoint's engines know:
+    whoever got the address of an engine that is gone refuses it.
+    """
+    bare = model if model in entry.names else model.removeprefix(f"{entry.namespace}/")
+    return bare if bare in entry.adapters else entry.own_name
 
 
 def client_of(entry: Entry, digest: bytes | None, name: str) -> Client:

@@ -45,16 +45,13 @@ class Upstream:
         """
         while (address := where()) is not None:
             began = clock.monotonic()
-            if await self._serves(address, model):
+            if await self.serves(address, model):
                 return where() == address
             await asyncio.sleep(max(0.0, self._interval - (clock.monotonic() - began)))
         return False
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._pool.close()
-
-    async def _serves(self, address: str, model: str) -> bool:
+    async def serves(self, address: str, model: str) -> bool:
+        """Return whether what answers at *address* is healthy and lists *model*."""
         try:
             if await self._get(address, "/health") is None:
                 return False
@@ -62,6 +59,10 @@ class Upstream:
             return any(entry.get("id") == model for entry in models.get("data") or ())
         except (Unreached, Broke, TimeoutError, ValueError, AttributeError):
             return False
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
 
     async def _get(self, address: str, path: str) -> bytes | None:
         """Return the body of a 200, or None for any other answer."""
