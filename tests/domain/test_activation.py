@@ -12,7 +12,6 @@ from torpor.domain.refusals import removal
 from torpor.domain.rousing import RETRY_SECONDS, SETTLE_LIMIT_SECONDS, SETTLE_SECONDS
 from torpor.domain.waitroom import (
     Effect,
-    Glance,
     Grant,
     Park,
     PodFacts,

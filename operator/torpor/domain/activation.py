@@ -152,7 +152,9 @@ class Room:
             self._rousing.promise(now + terms.max_wait)
             hurry = haste(terms, self.in_flight, self.serving, self.seconds_left(now))
             return [Refuse(ticket, hurry), *self._advance(now)]
-        if (full := fullness(terms, self.waiting, self.waiting_bytes, size)) is not None:
+        left = self.seconds_left(now)
+        full = fullness(terms, self.waiting, self.waiting_bytes, size, left)
+        if full is not None:
             return [Refuse(ticket, full)]
         self._line.push(request)
         return [Park(ticket), *self._advance(now)]

@@ -10,7 +10,9 @@ WAKE_RETRY_AFTER = 30.0
 """The same of an endpoint that wakes for the first time: what it takes a small model whose weights are there."""
 
 
-def fullness(terms: Terms, waiting: int, waiting_bytes: int, size: int) -> Refusal | None:
+def fullness(
+    terms: Terms, waiting: int, waiting_bytes: int, size: int, seconds_left: float | None
+) -> Refusal | None:
     """Return why one more request of *size* bytes may not wait, or None if it may."""
     if waiting >= terms.max_waiting:
         limit = (
@@ -23,7 +25,8 @@ def fullness(terms: Terms, waiting: int, waiting_bytes: int, size: int) -> Refus
         )
     else:
         return None
-    return Refusal(429, "queue_full", f"{terms.name} is busy: {limit}", BUSY_RETRY_AFTER)
+    after = max(seconds_left or 0.0, BUSY_RETRY_AFTER)
+    return Refusal(429, "queue_full", f"{terms.name} is busy: {limit}", after)
 
 
 def overuse(terms: Terms, owner: str, here: int, limit: int) -> Refusal:

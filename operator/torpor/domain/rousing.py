@@ -62,10 +62,9 @@ class Rousing:
         since, self._settling_since = self._settling_since, None
         if since is None or not self._wakeable(terms, waiting, now):
             return []
-        grew = waiting > self._settling_count
-        if grew and now - since < SETTLE_LIMIT_SECONDS:
-            if wanted(terms, waiting) < terms.max_replicas:
-                return [self._settle(SETTLE_SECONDS, waiting, since)]
+        grows = waiting > self._settling_count and wanted(terms, waiting) < terms.max_replicas
+        if grows and now - since < SETTLE_LIMIT_SECONDS:
+            return [self._settle(SETTLE_SECONDS, waiting, since)]
         return [self._wake(terms, waiting)]
 
     def written(self, written: Written, now: float) -> bool:

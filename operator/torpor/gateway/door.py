@@ -11,6 +11,7 @@ from aiohttp import web
 from torpor.domain.refusals import starting
 from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
+from torpor.gateway.accesslog import AccessLog, Visit
 from torpor.gateway.asking import Ask, read_ask
 from torpor.gateway.catalogue import Entry
 from torpor.gateway.confirming import Confirmer
@@ -18,7 +19,8 @@ from torpor.gateway.directory import read_digest, uninvited
 from torpor.gateway.exchange import Exchange
 from torpor.gateway.hall import Hall
 from torpor.gateway.holding import Holding, Holdings
-from torpor.gateway.replies import JSON, send_refusal
+from torpor.gateway.replies import JSON, REQUEST_ID, send_refusal
+from torpor.gateway.requestid import ID, RequestIds
 from torpor.gateway.tally import CLIENT_LEFT
 from torpor.gateway.upstream import Upstream
 from torpor.settings.programs import GatewaySettings
@@ -57,7 +59,12 @@ class Door:
     """Answers every request on the public port."""
 
     def __init__(
-        self, hall: Hall, confirmer: Confirmer, upstream: Upstream, settings: GatewaySettings
+        self,
+        hall: Hall,
+        confirmer: Confirmer,
+        upstream: Upstream,
+        settings: GatewaySettings,
+        access_log: AccessLog | None,
     ) -> None:
         """Stand open; `closing` asks clients to come back on another connection."""
         self.closing = False
@@ -66,15 +73,35 @@ class Door:
         self._confirmer = confirmer
         self._upstream = upstream
         self._settings = settings
-        self._holdings = Holdings(settings.max_held_bytes)
+        self._access_log = access_log
+        self._ids = RequestIds()
+        self.holdings = Holdings(settings.max_held_bytes)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the response to one request, whatever happens."""
+        request[ID] = self._ids.of(request.headers.get(REQUEST_ID))
+        if self._access_log is None:
+            return await self._handle(request, None)
+        visit, body_bytes = Visit(), 0
+        try:
+            reply = await self._handle(request, visit)
+            if visit.status == CLIENT_LEFT and not visit.endpoint:
+                visit.status = reply.status
+            if not reply.prepared:
+                body_bytes = reply.content_length or 0
+            return reply
+        finally:
+            sent = request.writer.output_size or body_bytes
+            self._access_log.add(visit.line(request, sent))
+
+    async def _handle(self, request: web.BaseRequest, visit: Visit | None) -> web.StreamResponse:
         self.active += 1
         try:
-            reply = await self._answer(request)
-            if self.closing and not reply.prepared:
-                reply.force_close()
+            reply = await self._answer(request, visit)
+            if not reply.prepared:
+                reply.headers[REQUEST_ID] = request[ID]
+                if self.closing:
+                    reply.force_close()
             return reply
         except ConnectionError:
             return web.Response(status=CLIENT_LEFT)  # nobody reads it
@@ -85,11 +112,11 @@ class Door:
         finally:
             self.active -= 1
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, visit: Visit | None) -> web.StreamResponse:
         path = request.path
         if path in MODEL_PATHS:
             if request.method == "POST":
-                return await self._ask(request, path)
+                return await self._ask(request, path, visit)
             words = f"{path} takes only POST"
             return await self._turn_away(request, Refusal(405, "method_not_allowed", words))
         if request.method == "GET":
@@ -100,24 +127,36 @@ class Door:
         words = f"There is no {request.method} {path} here; {MODELS} lists the models"
         return await self._turn_away(request, Refusal(404, "unknown_url", words))
 
-    async def _ask(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+    async def _ask(
+        self, request: web.BaseRequest, path: str, visit: Visit | None
+    ) -> web.StreamResponse:
         """Take a request that names a model through the chain: key, body, model, waiting room, engine."""
         digest = read_digest(request.headers.get("Authorization"))
         if not self._hall.directory.welcomes(digest):
             unread = not request.content.is_eof()
             return await self._turn_away(request, uninvited(digest), closing=unread)
-        with Holding(self._holdings) as holding:
+        with Holding(self.holdings) as holding:
             ask = await self._listen(request, path, holding)
             if isinstance(ask, Refusal):
                 unread = not request.content.is_eof()
                 return await self._turn_away(request, ask, closing=unread)
+            if visit is not None:
+                visit.model = ask.model
             entry = await self._find(ask.model, digest)
             if isinstance(entry, Refusal):
                 unknown = entry.status == 404 and not self._hall.endpoints.heard
                 return await self._turn_away(request, starting() if unknown else entry)
             desk, settings = self._hall.desk(entry), self._settings
             exchange = Exchange(
-                request, ask, digest, holding, desk, self._upstream, settings, closing=self.closing
+                request,
+                ask,
+                digest,
+                holding,
+                desk,
+                self._upstream,
+                settings,
+                closing=self.closing,
+                visit=visit,
             )
             return await exchange.run()
 

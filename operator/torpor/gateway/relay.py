@@ -11,6 +11,7 @@ from torpor.domain.waitroom import Refusal
 from torpor.gateway.asking import Ask
 from torpor.gateway.openai import error_event
 from torpor.gateway.replies import SSE, Early, client_headers, send_refusal
+from torpor.gateway.requestid import ID
 from torpor.gateway.tally import CLIENT_LEFT, Outcome
 from torpor.gateway.upstream import Broke
 from torpor.gateway.usage import NOTHING_USED, BodyUsage, StreamUsage
@@ -49,7 +50,7 @@ class Relay:
         streams = answer.content_type == SSE
         if self._early is not None and not (streams and answer.status == 200):
             return await self._explain(await read_whole(answer), answer.status, self._early)
-        headers = client_headers(answer.headers, waited)
+        headers = client_headers(answer.headers, waited, self._request[ID])
         length = answer.content_length
         meter = self._meter = (
             StreamUsage(ask.adds_usage, ask.adds_stats) if streams else BodyUsage()

@@ -8,6 +8,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from torpor import clock
 from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
+from torpor.gateway.requestid import ID
 
 HOP_BY_HOP = frozenset(
     {
@@ -25,7 +26,18 @@ HOP_BY_HOP = frozenset(
     }
 )
 """Headers that speak of one connection, or that the other side of the gateway sets anew."""
-_NOT_FOR_ENGINES = HOP_BY_HOP | {"accept-encoding", "content-encoding", "cookie", "expect"}
+NO_WAIT = "x-torpor-no-wait"
+"""With `true` a request that would have to wait is refused at once, and the endpoint is woken all the same."""
+REQUEST_ID = "x-request-id"
+"""The client's, if it can be passed on, or torpor's own: at the engine, in the answer and in the access log."""
+_NOT_FOR_ENGINES = HOP_BY_HOP | {
+    "accept-encoding",
+    "content-encoding",
+    "cookie",
+    "expect",
+    NO_WAIT,
+    REQUEST_ID,
+}
 SSE = "text/event-stream"
 JSON = "application/json"
 WAITED = "x-torpor-waited-ms"
@@ -48,14 +60,18 @@ def engine_headers(request: web.BaseRequest, keyed: bool) -> CIMultiDict[str]:
     if keyed:
         headers.popall("Authorization", None)
     headers["Accept-Encoding"] = "identity"
+    headers[REQUEST_ID] = request[ID]
     return headers
 
 
-def client_headers(headers: CIMultiDictProxy[str], waited: float) -> CIMultiDict[str]:
-    """Return the engine's headers for the client, and how long the request waited if it did."""
+def client_headers(
+    headers: CIMultiDictProxy[str], waited: float, request_id: str
+) -> CIMultiDict[str]:
+    """Return the engine's headers for the client, the request's id, and how long it waited if it did."""
     kept = CIMultiDict(
         (name, value) for name, value in headers.items() if name.lower() not in HOP_BY_HOP
     )
+    kept[REQUEST_ID] = request_id
     if waited:
         kept[WAITED] = str(round(waited * 1000))
     return kept
@@ -67,6 +83,7 @@ async def send_refusal(
     """Answer with an OpenAI error object and, where trying again makes sense, `Retry-After`."""
     body = openai.error_body(refusal)
     reply = web.Response(body=body, status=refusal.status, content_type=JSON)
+    reply.headers[REQUEST_ID] = request[ID]
     if (after := openai.retry_after(refusal, clock.now_ms())) is not None:
         reply.headers["Retry-After"] = after
     if after is None or int(after) > RETRIED_SECONDS:
@@ -86,7 +103,8 @@ class Early:
     def __init__(self, request: web.BaseRequest, closing: bool) -> None:
         """Prepare a 200; nothing is sent before the first comment."""
         self._request = request
-        self.reply = web.StreamResponse(headers={"Content-Type": SSE, "Cache-Control": "no-cache"})
+        headers = {"Content-Type": SSE, "Cache-Control": "no-cache", REQUEST_ID: request[ID]}
+        self.reply = web.StreamResponse(headers=headers)
         if closing:
             self.reply.force_close()
 

@@ -78,7 +78,7 @@ class Upstream:
         """
         while (address := where()) is not None:
             began = clock.monotonic()
-            if await self._serves(address, model):
+            if await self.serves(address, model):
                 return where() == address
             await asyncio.sleep(max(0.0, self._interval - (clock.monotonic() - began)))
         return False
@@ -87,7 +87,8 @@ class Upstream:
         """Close all connections."""
         await self._session.close()
 
-    async def _serves(self, address: str, model: str) -> bool:
+    async def serves(self, address: str, model: str) -> bool:
+        """Ask once, and return whether the engine is healthy and serves *model*."""
         try:
             health = await self._get(address, "/health")
             if health is None:
