@@ -187,6 +187,40 @@ def test_who_does_not_wait_does_not_overtake_those_who_do() -> None:
     assert refused(room.on_request(2, 10, 0.0, no_wait=True)) == {2: 503}
 
 
+# Prefixes
+
+
+def test_what_waited_goes_to_the_pod_for_its_prefix() -> None:
+    few = replace(YES, by_prefix=True)
+    seen = [pod(uid) for uid in "abc"]
+    homes = {}
+    for prefix in range(0, 1 << 64, 1 << 60):
+        room = awake(few, *seen)
+        (grant,) = room.on_request(1, 1, 0.0, prefix=prefix)
+        assert isinstance(grant, Grant)
+        homes[prefix] = grant.uid
+        room = asleep(few)
+        room.on_request(1, 1, 0.0, prefix=prefix)
+        room.on_request(2, 1, 0.0, prefix=prefix)
+        assert room.on_pods(seen, 1.0) == [Grant(1, grant.uid), Grant(2, grant.uid)]
+    assert set(homes.values()) == {"a", "b", "c"}
+
+
+def test_a_prefix_never_makes_a_request_wait_while_a_pod_has_room() -> None:
+    room = awake(replace(YES, in_flight_per_pod=2), pod("a"), pod("b"))
+    granted = [room.on_request(n, 1, 0.0, prefix=1) for n in range(5)]
+    assert [isinstance(effects[0], Grant) for effects in granted] == [True] * 4 + [False]
+
+
+def test_a_spare_pod_is_nobodys_first_choice() -> None:
+    room = awake(YES, pod("a", spare=True), pod("b"), pod("c"))
+    for prefix in range(0, 1 << 64, 1 << 60):
+        (grant,) = room.on_request(1, 1, 0.0, prefix=prefix)
+        assert isinstance(grant, Grant)
+        assert grant.uid != "a"
+        room.on_end(1, 0.0)
+
+
 # Pods that were set aside
 
 

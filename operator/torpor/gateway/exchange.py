@@ -49,7 +49,8 @@ class Exchange:
         """Take all there is to know; *closing* asks the client to use another connection next time.
 
         *digest* is of the key that let it in: whom it counts for is settled now, whatever the spec says at its end.
-        *visit* is told how it went, where there is an access log. Of the body only what the engine gets is kept: waiting costs its size once, and that is what *holding* counts.
+        *visit* is told how it went, where there is an access log. Of the body only what the engine gets is kept:
+        waiting costs its size once, and that is what *holding* counts.
         """
         entry = desk.entry
         self.outcome = Outcome()
