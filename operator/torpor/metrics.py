@@ -6,6 +6,7 @@ else is a small fixed set. Nothing that a client can choose freely ever becomes 
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from prometheus_client import (
@@ -37,6 +38,17 @@ class Client(NamedTuple):
     """Name of the key in `spec.access.keys`; empty where the endpoint has none and everybody may ask."""
     adapter: str = ""
     """Name of the adapter that was asked; empty for the model itself."""
+
+
+class UpstreamFailure(StrEnum):
+    """How a pod can fail a request."""
+
+    UNREACHED = "unreached"
+    """It was not reached, or said that it did not begin; the request went back to its place."""
+    BROKE = "broke"
+    """It ended the connection before its answer was complete."""
+    FIRST_BYTE_TIMEOUT = "first_byte_timeout"
+    TOTAL_TIMEOUT = "total_timeout"
 
 
 class Gone(NamedTuple):
@@ -75,6 +87,9 @@ class GatewayMetrics(Protocol):
     def retried(self, whose: Whose) -> None:
         """Count a request that was parked again because its pod could not be reached."""
 
+    def upstream_failed(self, whose: Whose, reason: UpstreamFailure) -> None:
+        """Count a request that a pod failed."""
+
     def tokens_used(
         self, whose: Whose, client: Client, prompt: int, completion: int, cached: int | None
     ) -> None:
@@ -82,6 +97,9 @@ class GatewayMetrics(Protocol):
 
     def load(self, whose: Whose, waiting: int, in_flight: int, held_bytes: int) -> None:
         """Set what is going on now; called for each endpoint before the metrics are read."""
+
+    def bodies(self, held_bytes: int) -> None:
+        """Set how many bytes of bodies the whole gateway holds; called before the metrics are read."""
 
     def left(self, whose: Whose) -> None:
         """Drop what goes on now at an endpoint that no longer exists; its counters stay until they are forgotten."""
@@ -142,6 +160,9 @@ class PrometheusGatewayMetrics:
             *theirs,
         )
         self._retries = self._counter("retries", "Requests parked again, unsent.", *ours)
+        self._failures = self._counter(
+            "upstream_failures", "Requests that a pod failed, by how.", *ours, "reason"
+        )
         self._wakes = self._counter("wakes", "Wake writes by outcome.", *ours, "outcome")
         self._seconds = self._times("request_seconds", "Whole requests.")
         self._first_byte = self._times(
@@ -157,6 +178,11 @@ class PrometheusGatewayMetrics:
         self._waiting = self._gauge("waiting", "Requests parked.")
         self._in_flight = self._gauge("in_flight", "Requests on a pod.")
         self._held = self._gauge("held_bytes", "Bytes of parked bodies.")
+        self._bodies = Gauge(
+            "torpor_gateway_body_bytes",
+            "Bytes of all bodies that the gateway holds.",
+            registry=self.registry,
+        )
 
     def request_ended(
         self, whose: Whose, client: Client, status: int, seconds: float, on_pods: float
@@ -187,6 +213,10 @@ class PrometheusGatewayMetrics:
         """Count it."""
         self._retries.at(*whose).inc()
 
+    def upstream_failed(self, whose: Whose, reason: UpstreamFailure) -> None:
+        """Count it."""
+        self._failures.at(*whose, reason.value).inc()
+
     def tokens_used(
         self, whose: Whose, client: Client, prompt: int, completion: int, cached: int | None
     ) -> None:
@@ -201,6 +231,10 @@ class PrometheusGatewayMetrics:
         self._waiting.at(*whose).set(waiting)
         self._in_flight.at(*whose).set(in_flight)
         self._held.at(*whose).set(held_bytes)
+
+    def bodies(self, held_bytes: int) -> None:
+        """Set the gauge."""
+        self._bodies.set(held_bytes)
 
     def left(self, whose: Whose) -> None:
         """Drop the gauges."""
@@ -218,6 +252,7 @@ class PrometheusGatewayMetrics:
             self._tokens,
             self._cached,
             self._retries,
+            self._failures,
             self._wakes,
         ):
             counter.forget(values)

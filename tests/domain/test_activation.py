@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from torpor.domain.activation import RETRY_SECONDS, SETTLE_LIMIT_SECONDS, SETTLE_SECONDS, Room
+from torpor.domain.activation import Room
 from torpor.domain.refusals import removal
+from torpor.domain.rousing import RETRY_SECONDS, SETTLE_LIMIT_SECONDS, SETTLE_SECONDS
 from torpor.domain.waitroom import (
     Effect,
     Grant,
@@ -275,5 +276,6 @@ def test_an_unreached_request_whose_time_is_over_is_refused() -> None:
 def test_the_least_busy_pod_is_chosen_and_a_leaving_one_never() -> None:
     room = awake(YES, pod("a"), pod("b"), pod("c", leaving=True))
     granted = [room.on_request(n, 10, 0.0)[0] for n in range(5)]
-    assert [g.uid for g in granted if isinstance(g, Grant)] == ["a", "b", "a", "b"]
+    uids = [g.uid for g in granted if isinstance(g, Grant)]
+    assert (set(uids[:2]), set(uids[2:])) == ({"a", "b"}, {"a", "b"})
     assert granted[4] == Park(4)

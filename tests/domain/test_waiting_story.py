@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from torpor.domain.activation import Room
 from torpor.domain.waitroom import (
     Effect,
+    Glance,
     Grant,
     Park,
     PodFacts,
@@ -26,6 +27,7 @@ from torpor.domain.waitroom import (
 )
 
 YES = Terms("shop/llama", Willing.YES, in_flight_per_pod=2, max_replicas=3, max_waiting=10)
+KEYS = ("shop", "batch", "")
 BROKEN = Refusal(503, "ImagePullFailed", "the image does not exist")
 NO = replace(YES, willing=Willing.NO, refusal=BROKEN)
 UNKNOWN = replace(YES, willing=Willing.UNKNOWN)
@@ -45,35 +47,61 @@ class Story(RuleBasedStateMachine):
         self.lives = dict.fromkeys("abc", 0)
         self.waiting: list[int] = []
         self.sizes: dict[int, int] = {}
+        self.owners: dict[int, str] = {}
+        self.overtaken: dict[str, set[str]] = {}
+        """For each key that waits, those that had a turn since it began to wait or had its own last turn."""
+        self.promised_until = 0.0
         self.reparked: set[int] = set()
         self.running: dict[int, str] = {}
         self.answered: set[int] = set()
         self.writing = False
         self.settling = False
         self.probing: set[str] = set()
+        self.glancing: set[str] = set()
+
+    def waits(self, ticket: int) -> list[int]:
+        """Give all who wait with the same key, in order."""
+        return [t for t in self.waiting if self.owners[t] == self.owners[ticket]]
+
+    def takes_turn(self, ticket: int) -> None:
+        """Nobody before it in its own key; and no other key waits that it has overtaken already."""
+        mine = self.owners[ticket]
+        assert ticket == min(self.waits(ticket), default=ticket), "out of order"
+        for owner in {self.owners[t] for t in self.waiting} - {mine}:
+            assert mine not in self.overtaken[owner], f"{mine} had two turns and {owner} none"
+            self.overtaken[owner].add(mine)
+        self.overtaken[mine] = set()
+
+    def goes(self, ticket: int) -> None:
+        if ticket in self.waiting:
+            self.waiting.remove(ticket)
 
     def take(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Park(ticket):
                     assert ticket not in self.waiting
-                    self.running.pop(ticket, None)
+                    if self.running.pop(ticket, None) is not None:
+                        for overtaken in self.overtaken.values():
+                            overtaken.discard(self.owners[ticket])  # its turn came to nothing
+                    if not self.waits(ticket):
+                        self.overtaken[self.owners[ticket]] = set()
                     self.waiting = sorted([*self.waiting, ticket])
                 case Grant(ticket, uid):
-                    assert ticket == min(self.waiting, default=ticket), "out of order"
+                    self.takes_turn(ticket)
                     assert ticket not in self.answered
                     facts = self.facts[uid]
                     assert facts.address
                     assert not facts.leaving
-                    if ticket in self.waiting:
-                        self.waiting.remove(ticket)
+                    self.goes(ticket)
                     self.running[ticket] = uid
                     on_it = [t for t, u in self.running.items() if u == uid]
                     assert len(on_it) <= self.terms.in_flight_per_pod
-                case Refuse(ticket, _):
+                case Refuse(ticket, refusal):
                     assert ticket not in self.answered
-                    if ticket in self.waiting:
-                        self.waiting.remove(ticket)
+                    if refusal.code == "would_wait" and not self.room.replicas:
+                        self.promised_until = self.now + self.terms.max_wait
+                    self.goes(ticket)
                     self.answered.add(ticket)
                 case Settle(after):
                     assert after > 0
@@ -81,7 +109,7 @@ class Story(RuleBasedStateMachine):
                     self.settling = True
                 case Wake(replicas):
                     assert not self.writing
-                    assert self.waiting
+                    assert self.waiting or self.now < self.promised_until
                     assert 1 <= replicas <= self.terms.max_replicas
                     assert self.terms.willing is Willing.YES
                     self.writing = True
@@ -89,20 +117,38 @@ class Story(RuleBasedStateMachine):
                     assert self.waiting
                     assert self.facts[uid].address
                     self.probing.add(uid)
+                case Glance(uid, after):
+                    assert after > 0
+                    assert not self.waiting
+                    assert uid not in self.glancing
+                    assert self.room.wants_glance(uid)
+                    self.glancing.add(uid)
 
-    @rule(size=st.integers(0, 50))
-    def comes(self, size: int) -> None:
+    @rule(
+        size=st.integers(0, 50),
+        owner=st.sampled_from(KEYS),
+        prefix=st.none() | st.integers(0, 1 << 64),
+        no_wait=st.booleans(),
+    )
+    def comes(self, size: int, owner: str, prefix: int | None, no_wait: bool) -> None:
         self.next += 1
-        self.sizes[self.next] = size
-        self.take(self.room.on_request(self.next, size, self.now))
+        self.sizes[self.next], self.owners[self.next] = size, owner
+        here = [t for t in (*self.waiting, *self.running) if self.owners[t] == owner]
+        self.take(
+            self.room.on_request(
+                self.next, size, self.now, owner=owner, prefix=prefix, no_wait=no_wait
+            )
+        )
+        assert not (no_wait and self.next in self.waiting)
+        if len(here) >= self.terms.key_limits.get(owner, 1000):
+            assert self.next in self.answered
 
     @precondition(lambda self: self.waiting or self.running)
     @rule(data=st.data())
     def ends_or_leaves(self, data: st.DataObject) -> None:
         ticket = data.draw(st.sampled_from([*self.waiting, *self.running]))
         self.running.pop(ticket, None)
-        if ticket in self.waiting:
-            self.waiting.remove(ticket)
+        self.goes(ticket)
         self.answered.add(ticket)
         self.take(self.room.on_end(ticket, self.now))
         self.take(self.room.on_end(ticket, self.now))
@@ -124,11 +170,13 @@ class Story(RuleBasedStateMachine):
         terms=st.sampled_from([YES, NO, UNKNOWN]),
         limit=st.integers(1, 3),
         most=st.integers(1, 4),
+        shop=st.integers(1, 5),
     )
-    def terms_change(self, terms: Terms, limit: int, most: int) -> None:
+    def terms_change(self, terms: Terms, limit: int, most: int, shop: int) -> None:
         if any(list(self.running.values()).count(u) > limit for u in self.running.values()):
             limit = YES.in_flight_per_pod + 1  # a lower limit binds new grants only
-        self.terms = replace(terms, in_flight_per_pod=limit, max_replicas=most)
+        limits = {} if shop == 5 else {"shop": shop}
+        self.terms = replace(terms, in_flight_per_pod=limit, max_replicas=most, key_limits=limits)
         self.take(self.room.on_terms(self.terms, self.now))
 
     @rule(replicas=st.sampled_from([None, 0, 1, 3]), age=st.integers(0, 2))
@@ -136,6 +184,8 @@ class Story(RuleBasedStateMachine):
         self.version += 1
         version = None if replicas is None else self.version - age
         self.take(self.room.on_deployment(replicas, version, self.now))
+        if self.room.replicas:
+            self.promised_until = 0.0
 
     @rule(
         uid=st.sampled_from("abc"),
@@ -162,6 +212,11 @@ class Story(RuleBasedStateMachine):
     def probe_ends(self, answered: bool) -> None:
         self.take(self.room.on_probed(self.probing.pop(), answered, self.now))
 
+    @precondition(lambda self: self.glancing)
+    @rule(answered=st.booleans())
+    def glance_ends(self, answered: bool) -> None:
+        self.take(self.room.on_glanced(self.glancing.pop(), answered, self.now))
+
     @precondition(lambda self: self.settling)
     @rule()
     def settles(self) -> None:
@@ -174,6 +229,8 @@ class Story(RuleBasedStateMachine):
         self.writing = False
         self.version += 1
         version = self.version if outcome is WriteOutcome.WRITTEN else None
+        if outcome in (WriteOutcome.WRITTEN, WriteOutcome.RACE_LOST, WriteOutcome.DENIED):
+            self.promised_until = 0.0
         self.take(self.room.on_written(Written(outcome, 1, version, "words"), self.now))
 
     @invariant()
@@ -198,6 +255,19 @@ class Story(RuleBasedStateMachine):
         for uid, known in self.room.pods.items():
             if known.candidate and not known.serving:
                 assert uid in self.probing
+
+    @invariant()
+    def no_pod_is_forgotten(self) -> None:
+        """A pod that was set aside is asked again, whether anybody waits or not."""
+        for uid in self.room.pods:
+            if self.room.wants_glance(uid):
+                assert uid in self.probing | self.glancing
+
+    @invariant()
+    def a_promise_is_kept(self) -> None:
+        """Who did not wait for an endpoint at zero has it woken all the same, within the time that others wait."""
+        if self.now < self.promised_until and self.terms.willing is Willing.YES:
+            assert self.room.replicas != 0 or self.writing or self.settling or self.room.serving
 
 
 TestStory = Story.TestCase

@@ -195,10 +195,11 @@ class World:
         path: str = CHAT,
         key: str | None = None,
         gateway: int = 0,
+        headers: dict[str, str] | None = None,
         **members: Any,
     ) -> tuple[int, Any, dict[str, str]]:
         """Ask and return status, parsed body and headers."""
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = (headers or {}) | ({"Authorization": f"Bearer {key}"} if key else {})
         body = {"model": model} | members
         url = self.url(path, gateway)
         async with self.http.post(url, json=body, headers=headers) as response:

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from torpor.controller.measures import ControllerMetrics
 from torpor.controller.seen import Seen
 from torpor.domain.observation import Demand
-from torpor.metrics import Client, PrometheusGatewayMetrics, Whose
+from torpor.metrics import Client, PrometheusGatewayMetrics, UpstreamFailure, Whose
 
 Json = dict[str, Any]
 WHOSE = Whose("ml", "llama", "tiny")
@@ -35,7 +35,13 @@ STATUS: Json = {
     "weights": {
         "nodes": [{"name": "n1", "state": "Fetching", "bytes": 7, "bytesPerSecond": 3}],
     },
-    "wakes": {"count": 3, "p50Seconds": "41.5", "p95Seconds": "60", "recentMs": [41_500]},
+    "wakes": {
+        "count": 3,
+        "p50Seconds": "41.5",
+        "p95Seconds": "60",
+        "recentMs": [41_500],
+        "last": {"at": "2026-11-23T20:50:00Z", "queue": "0.021", "engine": "39.5", "total": "41.5"},
+    },
     "failure": {"reason": "EngineCrashed", "count": 2, "at": "2026-11-23T20:00:00Z"},
     "tokens": {"prompt": 1_000, "completion": 500, "cached": 300},
     "cost": {
@@ -126,8 +132,10 @@ def gateway() -> PrometheusGatewayMetrics:
     made.waited(WHOSE, 1.0)
     made.wake_written(WHOSE, "written", 0.02)
     made.retried(WHOSE)
+    made.upstream_failed(WHOSE, UpstreamFailure.BROKE)
     made.tokens_used(WHOSE, SHOP, 7, 3, 2)
     made.load(WHOSE, 1, 2, 3)
+    made.bodies(5)
     return made
 
 

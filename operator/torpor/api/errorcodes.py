@@ -45,6 +45,8 @@ class ErrorCode(StrEnum):
         "The body is larger than the gateway takes.")
     GATEWAY_FULL = ("gateway_full", 429,
         "The bodies being read and the waiting requests of all endpoints together fill the gateway.")
+    KEY_BUSY = ("key_busy", 429,
+        "The key has as many requests at this gateway, waiting and running, as spec.access.keys.maxInFlight allows.")
     QUEUE_FULL = ("queue_full", 429,
         "As many requests or bytes wait for the endpoint as spec.queue allows.")
     INTERNAL_ERROR = ("internal_error", 500,
@@ -57,6 +59,8 @@ class ErrorCode(StrEnum):
         "This gateway has not read the endpoints yet and cannot know whether the model exists.")
     WAKE_DENIED = ("WakeDenied", 503,
         "The API server does not let the gateway wake the endpoint.")
+    WOULD_WAIT = ("would_wait", 503,
+        "The request would have to wait and came with x-torpor-no-wait. The endpoint is woken all the same.")
     ENGINE_TIMEOUT = ("engine_timeout", 504,
         "The engine did not answer within spec.queue.firstByteTimeout, or not completely within totalTimeout.")
     WAIT_TIMEOUT = ("wait_timeout", 504,

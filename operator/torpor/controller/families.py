@@ -16,6 +16,7 @@ from torpor.domain.ledger import Row, Settled
 
 PHASES = ("starting", "busy", "idle", "terminating")
 WEIGHTS_STATES = ("Queued", "Fetching", "Ready", "Failed")
+WAKE_PARTS = ("queue", "schedule", "image", "weights", "engine")
 SETTLED_ROWS = "settled"
 """Stands for the price of old ledger rows that were added up: it is not kept."""
 
@@ -137,6 +138,9 @@ COLD_START_SECONDS = Family(
     "How long recent wakes took, from the request to the first healthy answer.",
     ("percentile",),
 )
+COLD_START_PARTS = Family(
+    "torpor_endpoint_last_cold_start_seconds", "gauge", "Parts of the latest wake.", ("part",)
+)
 FAILURES = Family(
     "torpor_endpoint_failures_in_a_row",
     "gauge",
@@ -170,7 +174,7 @@ WEIGHTS_RATE = Family(
 FAMILIES = (
     GPU_SECONDS, PRICED_SECONDS, PRICE, RATE, SPENT, PHASE_COST, EGRESS_COST, EGRESS_BYTES, FAILED_COST, FAILED_SECONDS,
     UNUSED_COST, UNUSED_SECONDS, SAVED, MONTH, BUDGET, FORECAST, PER_MILLION, TOKENS, CACHED_TOKENS, ESTIMATED,
-    COLD_STARTS, COLD_START_SECONDS, FAILURES, REPLICAS, READY, STATE, WEIGHTS_NODES, WEIGHTS_BYTES, WEIGHTS_RATE,
+    COLD_STARTS, COLD_START_SECONDS, COLD_START_PARTS, FAILURES, REPLICAS, READY, STATE, WEIGHTS_NODES, WEIGHTS_BYTES, WEIGHTS_RATE,
 )  # fmt: skip
 """All of them, in the order in which they are shown."""
 
@@ -265,6 +269,7 @@ def _money(cost: CostStatus) -> list[Sample]:
 def _worked(status: EndpointStatus) -> list[Sample]:
     wakes, tokens, moved = status.wakes, status.tokens, status.cost.egress
     seconds = (("50", wakes.p50_seconds), ("95", wakes.p95_seconds))
+    parts = wakes.last.to_dict().items() if wakes.last else ()
     return [
         Sample(TOKENS, tokens.prompt, ("prompt",)),
         Sample(TOKENS, tokens.completion, ("completion",)),
@@ -273,6 +278,7 @@ def _worked(status: EndpointStatus) -> list[Sample]:
         Sample(ESTIMATED, status.cost.estimated_ms / 1000),
         Sample(COLD_STARTS, wakes.count),
         *(Sample(COLD_START_SECONDS, float(took), (p,)) for p, took in seconds if took is not None),
+        *(Sample(COLD_START_PARTS, float(took), (p,)) for p, took in parts if p in WAKE_PARTS),
         Sample(FAILURES, status.failure.count if status.failure else 0),
     ]
 

@@ -1,81 +1,82 @@
 """The waiting room of one endpoint: who waits, who may go to which pod, and when to wake it.
 
-Events in, effects out. The room never sleeps, logs or touches the network: `torpor.gateway.waiting` feeds it and
+Events in, effects out. The room never sleeps, logs or touches the network: `torpor.gateway.desk` feeds it and
 carries out what it answers. Times are seconds of one monotonic clock, handed in as `now`; a ticket is a number that
 grows with each request, so that the smallest ticket came first, also when it had to come back.
 
 What happens to a new request (`on_request`); the first line that applies wins:
 
     1. it cannot be woken and no pod serves it      → Refuse with the endpoint's own reason
-    2. nobody waits and a serving pod has room      → Grant
-    3. the room is full, by number or by bytes      → Refuse, 429
-    4. otherwise                                    → Park, then `_advance`
+    2. its key has as many here as it may           → Refuse, 429
+    3. nobody waits and a serving pod has room      → Grant
+    4. it does not want to wait                     → Refuse, 503, then `_advance`: it is woken for all the same
+    5. the room is full, by number or by bytes      → Refuse, 429
+    6. otherwise                                    → Park, then `_advance`
 
 What every event ends with (`_advance`):
 
-    1. a serving pod has room                       → Grant to the first in line, as long as there is room
-    2. nobody waits any more                        → nothing
-    3. it cannot be woken and no pod serves it      → Refuse everyone with the reason
-    4. a pod has an address but may not serve yet   → Probe it
-    5. it is known to be at zero, it may be woken, and no write is under way or being prepared
-                                                    → Settle, or Wake at once when N cannot grow any more
+    1. a serving pod has room                       → Grant to whose turn it is, as long as there is room
+    2. it cannot be woken and no pod serves it      → Refuse everyone with the reason
+    3. a pod has an address but may not serve yet   → Probe it if somebody waits; else Glance now and then at one that
+                                                      served before
+    4. it is known to be at zero, it may be woken, somebody waits or was promised it, and no write is under way or
+       being prepared                               → Settle, or Wake at once when N cannot grow any more
 
 The pause of `Settle` is 2 ms, so that requests already on their way count in the N of the one write. A herd that is
 still growing is given up to 100 ms. Everything else waits without writing: above zero the replicas are somebody's
 decision.
 
-Invariants, held by tests: a request is answered exactly once; the line is in order of arrival; a pod is never given
-more than its limit; counts are never negative; at most one write is under way.
+Invariants, held by tests: a request is answered exactly once; keys take turns, and within a key the order is that of
+arrival; no key has more here than its limit; a pod is never given more than its own; counts are never negative; at most
+one write is under way.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from torpor.domain.line import Line
-from torpor.domain.refusals import denial, fullness, lateness
+from torpor.domain.pool import Pool
+from torpor.domain.refusals import denial, fullness, haste, lateness, overuse
+from torpor.domain.rousing import Rousing
 from torpor.domain.waitroom import (
     Effect,
     Grant,
     Park,
     Pod,
     PodFacts,
-    Probe,
     Refusal,
     Refuse,
     Request,
-    Settle,
     Terms,
-    Wake,
-    Willing,
     WriteOutcome,
     Written,
 )
-
-SETTLE_SECONDS = 0.002
-"""Pause before a write: longer than one pass over the event loop, far below the 20 ms that a wake may take."""
-SETTLE_LIMIT_SECONDS = 0.1
-"""Longest pause for a herd that still grows: a tenth of the quickest cold start."""
-RETRY_SECONDS = (0.1, 2.0)
-"""First and last pause between failed writes; doubling, and short because somebody waits."""
 
 
 class Room:
     """One endpoint's waiting room in one gateway; changed only by its `on_…` methods."""
 
-    def __init__(self, terms: Terms) -> None:
-        """Start empty, knowing nothing yet of the Deployment or of pods."""
+    def __init__(self, terms: Terms, salt: int = 0) -> None:
+        """Start empty, knowing nothing yet of the Deployment or of pods; *salt* differs between gateways."""
         self.terms = terms
-        self.pods: dict[str, Pod] = {}
-        self.replicas: int | None = None
-        self.trouble = ""
+        self._rousing = Rousing()
+        self._pool = Pool(salt)
         self._line = Line()
         self._granted: dict[int, Request] = {}
-        self._version = self._version_before = 0
-        self._writing = False
-        self._settling_since: float | None = None
-        self._settling_count = 0
-        self._retry = RETRY_SECONDS[0]
+        self._running: Counter[str] = Counter()
+        """Granted requests by the name of their key."""
+
+    @property
+    def replicas(self) -> int | None:
+        """Return the Deployment's replicas; None while there is none, or nothing is known of it."""
+        return self._rousing.replicas
+
+    @property
+    def pods(self) -> dict[str, Pod]:
+        """Return all pods by uid."""
+        return self._pool.pods
 
     @property
     def waiting(self) -> int:
@@ -100,7 +101,7 @@ class Room:
     @property
     def serving(self) -> bool:
         """Return whether a pod is known to answer, with room or without."""
-        return any(pod.usable for pod in self.pods.values())
+        return self._pool.serving
 
     @property
     def refusal(self) -> Refusal | None:
@@ -113,15 +114,47 @@ class Room:
         pod = self.pods.get(uid)
         return pod is not None and pod.candidate and not pod.serving and self.waiting > 0
 
-    def on_request(self, ticket: int, size: int, now: float) -> list[Effect]:
-        """Take in a request whose body has *size* bytes."""
-        terms = self.terms
+    def wants_glance(self, uid: str) -> bool:
+        """Return whether looking at this pod, which could not be reached, is still of use."""
+        return self._pool.wants_glance(uid)
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return how long it is until a pod serves, if this wake takes as long as recent ones; None without any."""
+        usual = self.terms.usual_wake
+        if usual is None or self.serving:
+            return None
+        return max(0.0, usual - self._rousing.awake_for(now))
+
+    def on_request(
+        self,
+        ticket: int,
+        size: int,
+        now: float,
+        *,
+        owner: str = "",
+        prefix: int | None = None,
+        no_wait: bool = False,
+    ) -> list[Effect]:
+        """Take in a request whose body has *size* bytes; see `Request` for the rest.
+
+        With *no_wait* it is refused instead of parked. Who asks so is promised a wake, which is owed for as long as
+        others would wait for it.
+        """
+        terms, limit = self.terms, self.terms.key_limits.get(owner)
         if (refusal := self.refusal) is not None:
             return [Refuse(ticket, refusal)]
-        request = Request(ticket, size, now + terms.max_wait)
-        if not self._line and (pod := self._roomiest()) is not None:
+        if limit is not None and (here := self._line.of(owner) + self._running[owner]) >= limit:
+            return [Refuse(ticket, overuse(terms, owner, here, limit))]
+        request = Request(ticket, size, now + terms.max_wait, owner, prefix)
+        if not self._line and (pod := self._choose(request)) is not None:
             return [self._grant(request, pod)]
-        if (full := fullness(terms, self.waiting, self.waiting_bytes, size)) is not None:
+        if no_wait:
+            self._rousing.promise(now + terms.max_wait)
+            hurry = haste(terms, self.in_flight, self.serving, self.seconds_left(now))
+            return [Refuse(ticket, hurry), *self._advance(now)]
+        left = self.seconds_left(now)
+        full = fullness(terms, self.waiting, self.waiting_bytes, size, left)
+        if full is not None:
             return [Refuse(ticket, full)]
         self._line.push(request)
         return [Park(ticket), *self._advance(now)]
@@ -132,22 +165,21 @@ class Room:
         if request is None or request.pod is None:
             self._line.leave(ticket)
             return []
-        request.pod.in_flight -= 1
+        self._release(request, request.pod)
         return self._advance(now) if self._line else []
 
     def on_unreached(self, ticket: int, now: float) -> list[Effect]:
         """Park a granted request again whose pod could not be reached, so that nothing of it was sent.
 
-        It keeps its place and its deadline, whatever the bounds; the pod is set aside until a probe finds it
-        answering.
+        It keeps its place and its deadline, whatever the bounds; the pod is set aside until it is found answering.
         """
         request = self._granted.pop(ticket, None)
         if request is None or request.pod is None:
             return []
-        request.pod.serving = False
-        request.pod.in_flight -= 1
+        self._pool.set_aside(request.pod)
+        self._release(request, request.pod)
         request.pod = None
-        self._line.push(request)
+        self._line.push(request, returns=True)
         return [Park(ticket), *self.on_tick(now), *self._advance(now)]
 
     def on_tick(self, now: float) -> list[Effect]:
@@ -160,7 +192,7 @@ class Room:
             replicas=self.replicas,
             in_flight=self.in_flight,
             serving=self.serving,
-            trouble=self.trouble,
+            trouble=self._rousing.trouble,
         )
         return [Refuse(request.ticket, refusal) for request in late]
 
@@ -175,121 +207,61 @@ class Room:
 
     def on_deployment(self, replicas: int | None, version: int | None, now: float) -> list[Effect]:
         """Take in the Deployment's replicas (None: there is none); news older than the last write is dropped."""
-        if version is not None:
-            if version < self._version:
-                return []
-            self._version = version
-        self.replicas = replicas
-        return self._advance(now)
+        return self._advance(now) if self._rousing.told(replicas, version, now) else []
 
     def on_pods(self, seen: Iterable[PodFacts], now: float) -> list[Effect]:
-        """Take in all pods of the endpoint; one that is not among them takes no more requests.
-
-        The kubelet's verdict counts when it changes, for it is slower than a probe: a pod that a probe found
-        answering is not doubted because the kubelet has not noticed yet.
-        """
-        facts_by_uid = {facts.uid: facts for facts in seen}
-        for uid, facts in facts_by_uid.items():
-            pod = self.pods.get(uid)
-            if pod is None:
-                self.pods[uid] = Pod(facts, serving=facts.ready)
-                continue
-            if facts.verdict != pod.facts.verdict:
-                pod.serving = facts.ready
-            pod.facts = facts
-        for uid in self.pods.keys() - facts_by_uid.keys():
-            del self.pods[uid]
+        """Take in all pods of the endpoint; one that is not among them takes no more requests."""
+        self._pool.told(seen)
         return self._advance(now)
 
     def on_probed(self, uid: str, answered: bool, now: float) -> list[Effect]:
         """Take in that probing a pod ended, because it answered or because nobody wanted it any more."""
-        pod = self.pods.get(uid)
-        if pod is None:
-            return []
-        pod.probing = False
-        pod.serving = pod.serving or answered
+        self._pool.probed(uid, answered)
+        return self._advance(now)
+
+    def on_glanced(self, uid: str, answered: bool, now: float) -> list[Effect]:
+        """Take in whether a pod that was set aside answers again."""
+        self._pool.glanced(uid, answered)
         return self._advance(now)
 
     def on_settled(self, now: float) -> list[Effect]:
         """Go on after the pause that `Settle` asked for: wait a little longer, or write."""
-        since, self._settling_since = self._settling_since, None
-        if since is None or not self._wakeable():
-            return []
-        grew = self.waiting > self._settling_count
-        if grew and now - since < SETTLE_LIMIT_SECONDS and self._wanted() < self.terms.max_replicas:
-            return [self._settle(SETTLE_SECONDS, since)]
-        return [self._wake()]
+        return [*self._rousing.settled(self.terms, self.waiting, now)]
 
     def on_written(self, written: Written, now: float) -> list[Effect]:
-        """Take in how the write ended; a failure that may pass is tried again.
-
-        After a lost race the replicas are taken to be one until the watch says the number; unless it has spoken since
-        the write began, for then the endpoint may be at zero again already, and who waits must wake it again.
-        """
-        self._writing = False
-        version = written.version or 0
-        if written.outcome in (WriteOutcome.WRITTEN, WriteOutcome.RACE_LOST):
-            if version > self._version or self._version == self._version_before:
-                self.replicas = max(1, written.replicas)
-            self._version = max(self._version, version)
-            self.trouble, self._retry = "", RETRY_SECONDS[0]
+        """Take in how the write ended; a failure that may pass is tried again."""
+        if self._rousing.written(written, now):
             return self._advance(now)
-        self.trouble = written.message
         if written.outcome is WriteOutcome.DENIED:
             return self._refuse_all(denial(self.terms, written.message))
-        pause, self._retry = self._retry, min(2 * self._retry, RETRY_SECONDS[1])
-        return [self._settle(pause, now)] if self._wakeable() else []
+        return [*self._rousing.again(self.terms, self.waiting, now)]
 
     def _advance(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        while self._line and (pod := self._roomiest()) is not None:
+        while self._line and (pod := self._choose(self._line.first)) is not None:
             effects.append(self._grant(self._line.pop(), pod))
-        if not self._line:
-            return effects
-        if (refusal := self.refusal) is not None:
-            return effects + self._refuse_all(refusal)
-        for uid, pod in self.pods.items():
-            if pod.candidate and not pod.serving and not pod.probing:
-                pod.probing = True
-                effects.append(Probe(uid))
-        if not self.serving and self._settling_since is None and self._wakeable():
-            at_once = self._wanted() >= self.terms.max_replicas
-            effects.append(self._wake() if at_once else self._settle(SETTLE_SECONDS, now))
+        if self._line and (refusal := self.refusal) is not None:
+            effects += self._refuse_all(refusal)
+        effects += self._pool.probes() if self._line else self._pool.glances()
+        if not self.serving:
+            effects += self._rousing.due(self.terms, self.waiting, now)
         return effects
 
     def _grant(self, request: Request, pod: Pod) -> Grant:
         request.pod = pod
         pod.in_flight += 1
         self._granted[request.ticket] = request
+        self._running[request.owner] += 1
         return Grant(request.ticket, pod.facts.uid)
+
+    def _release(self, request: Request, pod: Pod) -> None:
+        pod.in_flight -= 1
+        self._running[request.owner] -= 1
+        if not self._running[request.owner]:
+            del self._running[request.owner]
+
+    def _choose(self, request: Request) -> Pod | None:
+        return self._pool.choose(request, self.terms.in_flight_per_pod)
 
     def _refuse_all(self, refusal: Refusal) -> list[Effect]:
         return [Refuse(request.ticket, refusal) for request in self._line.take_all()]
-
-    def _roomiest(self) -> Pod | None:
-        """Return the usable pod with the fewest requests in flight that has room for one more; a spare one last."""
-        best: Pod | None = None
-        for pod in self.pods.values():
-            if not pod.usable or pod.in_flight >= self.terms.in_flight_per_pod:
-                continue
-            if best is None or pod.rank < best.rank:
-                best = pod
-        return best
-
-    def _wakeable(self) -> bool:
-        """Return whether somebody waits for an endpoint at zero that may be woken, and nobody is at it yet."""
-        may = self.terms.willing is Willing.YES
-        return may and self.replicas == 0 and not self._writing and self.waiting > 0
-
-    def _wanted(self) -> int:
-        """Return N: as many pods as those who wait would fill, within the endpoint's bounds."""
-        needed = -(-self.waiting // self.terms.in_flight_per_pod)
-        return max(1, min(needed, self.terms.max_replicas))
-
-    def _settle(self, after: float, since: float) -> Settle:
-        self._settling_since, self._settling_count = since, self.waiting
-        return Settle(after)
-
-    def _wake(self) -> Wake:
-        self._writing, self._version_before = True, self._version
-        return Wake(self._wanted())

@@ -6,9 +6,13 @@ from torpor.domain.waitroom import Refusal, Terms, Willing
 
 BUSY_RETRY_AFTER = 5.0
 """Seconds a client is told to stay away: about the time in which a warm engine ends a few answers."""
+WAKE_RETRY_AFTER = 30.0
+"""The same of an endpoint that wakes for the first time: what it takes a small model whose weights are there."""
 
 
-def fullness(terms: Terms, waiting: int, waiting_bytes: int, size: int) -> Refusal | None:
+def fullness(
+    terms: Terms, waiting: int, waiting_bytes: int, size: int, seconds_left: float | None
+) -> Refusal | None:
     """Return why one more request of *size* bytes may not wait, or None if it may."""
     if waiting >= terms.max_waiting:
         limit = (
@@ -21,7 +25,30 @@ def fullness(terms: Terms, waiting: int, waiting_bytes: int, size: int) -> Refus
         )
     else:
         return None
-    return Refusal(429, "queue_full", f"{terms.name} is busy: {limit}", BUSY_RETRY_AFTER)
+    after = max(seconds_left or 0.0, BUSY_RETRY_AFTER)
+    return Refusal(429, "queue_full", f"{terms.name} is busy: {limit}", after)
+
+
+def overuse(terms: Terms, owner: str, here: int, limit: int) -> Refusal:
+    """Return what a key is told that has as many requests at this gateway as it may, waiting and running."""
+    words = (
+        f"{terms.name}: key {owner} has {here} of {limit} requests in flight here, waiting ones included "
+        "(access.keys.maxInFlight); ask again when one has ended"
+    )
+    return Refusal(429, "key_busy", words, BUSY_RETRY_AFTER)
+
+
+def haste(terms: Terms, in_flight: int, serving: bool, seconds_left: float | None) -> Refusal:
+    """Return what a request is told that would have to wait and does not want to, with how long it would take."""
+    if serving:
+        words = f"{terms.name} is busy with {in_flight} requests"
+        return Refusal(
+            503, "would_wait", f"{words}, and the request is not to wait", BUSY_RETRY_AFTER
+        )
+    after = WAKE_RETRY_AFTER if seconds_left is None else max(seconds_left, BUSY_RETRY_AFTER)
+    known = "" if seconds_left is None else f", which takes about {after:.0f} s more"
+    words = f"{terms.name} is being woken{known}, and the request is not to wait"
+    return Refusal(503, "would_wait", words, after)
 
 
 def lateness(

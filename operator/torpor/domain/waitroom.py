@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 class Willing(enum.Enum):
@@ -54,6 +55,12 @@ class Terms:
     """Most bytes of request bodies that wait."""
     max_wait: float = 600.0
     """Seconds that one request waits."""
+    key_limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Most requests, waiting and running, of one key by its name; a key that is not here has no limit."""
+    by_prefix: bool = False
+    """Requests whose prompts begin alike go to the same pod, as long as it is not much busier than the others."""
+    usual_wake: float | None = None
+    """Seconds that recent wakes took in the median; None while there were none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +94,20 @@ class Pod:
     """Known to answer: a probe said so, or the kubelet did."""
     in_flight: int = 0
     probing: bool = False
+    """It is being asked again and again, because somebody waits."""
+    aside: bool = False
+    """It served, and then could not be reached: it is looked at now and then, also while nobody waits."""
+    glancing: bool = False
+    """The next such look is under way."""
+    pause: float = 0.0
+    """Seconds before that look."""
+    seed: int = 0
+    """A number made from its uid, the same at every gateway, that decides which prompts it is the first choice for."""
 
     @property
     def candidate(self) -> bool:
         """Return whether requests may ever be sent there."""
         return self.facts.address is not None and not self.facts.leaving
-
-    @property
-    def rank(self) -> tuple[bool, int]:
-        """Return the order in which pods get requests, the smallest first."""
-        return self.facts.spare, self.in_flight
 
     @property
     def usable(self) -> bool:
@@ -111,6 +122,10 @@ class Request:
     ticket: int
     size: int
     deadline: float
+    owner: str = ""
+    """Name of the key that it came with; empty where the endpoint has none."""
+    prefix: int | None = None
+    """What its prompt begins with, as a number; None where that does not matter."""
     pod: Pod | None = None
 
 
@@ -185,4 +200,12 @@ class Probe:
     uid: str
 
 
-Effect = Grant | Park | Refuse | Settle | Wake | Probe
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """After so many seconds ask this pod once, if `wants_glance` still says yes, and report with `on_glanced`."""
+
+    uid: str
+    after: float
+
+
+Effect = Grant | Park | Refuse | Settle | Wake | Probe | Glance

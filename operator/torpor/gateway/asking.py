@@ -18,6 +18,8 @@ USAGE_ON_REQUEST = frozenset({"/v1/chat/completions", "/v1/completions"})
 """Paths whose streams tell their usage only if `stream_options.include_usage` is set."""
 SSE_PATHS = USAGE_ON_REQUEST | {"/v1/responses", "/v1/messages"}
 """Paths whose streams are server-sent events, into which a comment may be put."""
+PROMPT_PATHS = SSE_PATHS
+"""Paths whose bodies hold a prompt that an engine goes on from, and so has a cache for."""
 
 _decoder = json.JSONDecoder()
 _space = re.compile(r"[ \t\n\r]*")

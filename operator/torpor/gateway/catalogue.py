@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from torpor.api.conditions import Reason
-from torpor.api.endpoint import InferenceEndpointSpec, own_name
+from torpor.api.endpoint import InferenceEndpointSpec, Routing, own_name
 from torpor.domain.waitroom import Refusal, Terms, Willing
 from torpor.metrics import Whose
 
@@ -93,7 +93,9 @@ def read_entry(obj: Json, before: Entry | None = None) -> Entry:
     awake = conditions.get("Awake") or {}
     return dataclasses.replace(
         entry,
-        terms=dataclasses.replace(entry.terms, willing=willing, refusal=refusal),
+        terms=dataclasses.replace(
+            entry.terms, willing=willing, refusal=refusal, usual_wake=_read_usual_wake(status)
+        ),
         progress=str(awake.get("message") or awake.get("reason") or ""),
         version=read_version(obj),
     )
@@ -130,6 +132,8 @@ def _read_spec(obj: Json, before: Entry | None) -> Entry:
             max_waiting=queue.max_requests,
             max_waiting_bytes=queue.max_bytes,
             max_wait=queue.max_wait.total_seconds(),
+            key_limits={k.name: k.max_in_flight for k in spec.access.keys if k.max_in_flight},
+            by_prefix=scaling.routing is Routing.PREFIX,
         ),
         first_byte_timeout=queue.first_byte_timeout.total_seconds(),
         total_timeout=queue.total_timeout.total_seconds(),
@@ -164,6 +168,15 @@ def _retry_at(reason: Reason, status: Json) -> int | None:
         budget = (status.get("cost") or {}).get("budget") or {}
         return _epoch_ms(budget.get("resets"))
     return _epoch_ms((status.get("failure") or {}).get("retryAt"))
+
+
+def _read_usual_wake(status: Json) -> float | None:
+    """Return the median of recent wakes in seconds; None while there was none."""
+    seconds = (status.get("wakes") or {}).get("p50Seconds")
+    try:
+        return float(seconds) if seconds else None
+    except ValueError:
+        return None
 
 
 def _epoch_ms(stamp: str | None) -> int | None:

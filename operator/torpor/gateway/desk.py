@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Iterable
 
 from torpor import clock
+from torpor.api.errorcodes import ErrorCode
 from torpor.domain.activation import Room
 from torpor.domain.waitroom import (
     Effect,
+    Glance,
     Grant,
     Park,
     PodFacts,
@@ -22,7 +24,7 @@ from torpor.domain.waitroom import (
 from torpor.gateway.catalogue import Entry
 from torpor.gateway.tally import CLIENT_LEFT, Outcome, Tally, WakeTimes
 from torpor.gateway.tools import Tools
-from torpor.metrics import Client
+from torpor.metrics import Client, UpstreamFailure
 
 PASSES = 6
 """Passes over the event loop from a connection that waits to be accepted to its request being counted: microseconds
@@ -61,7 +63,7 @@ class Desk:
         """Open the desk; what is known of the Deployment and the pods is told next."""
         self.entry = entry
         self.tally = tally
-        self.room = Room(entry.terms)
+        self.room = Room(entry.terms, tools.salt)
         self._tools = tools
         self._places: dict[int, Place] = {}
         self._addresses: dict[str, str] = {}
@@ -73,14 +75,26 @@ class Desk:
 
     # Requests
 
-    def enter(self, size: int) -> Place:
-        """Give a request with *size* bytes a place; it may be decided at once."""
+    @property
+    def reads_prefixes(self) -> bool:
+        """Return whether it matters what a prompt begins with: there may be several pods to choose from."""
+        terms = self.entry.terms
+        return terms.by_prefix and (terms.max_replicas > 1 or len(self.room.pods) > 1)
+
+    def enter(self, size: int, owner: str, prefix: int | None, no_wait: bool) -> Place:
+        """Give a request with *size* bytes a place; it may be decided at once. See `Room.on_request`."""
         self.tally.total += 1
         place = Place(self._tools.next_ticket())
         self._places[place.ticket] = place
-        self._run(self.room.on_request(place.ticket, size, clock.monotonic()))
+        now = clock.monotonic()
+        effects = self.room.on_request(
+            place.ticket, size, now, owner=owner, prefix=prefix, no_wait=no_wait
+        )
+        self._run(effects)
+        if place.refusal is not None and place.refusal.code == ErrorCode.WOULD_WAIT:
+            self._note_wish()
         if place.future is not None:
-            self._arm(clock.monotonic() + self.entry.terms.max_wait)
+            self._arm(now + self.entry.terms.max_wait)
         return place
 
     def leave(self, place: Place) -> None:
@@ -105,6 +119,10 @@ class Desk:
         if self._waking is not None and self._waking.healthy_ms is not None:
             self._waking.first_byte_ms = clock.now_ms()
             self._waking = None
+
+    def note_failure(self, reason: UpstreamFailure) -> None:
+        """Count that a pod did not do what it should."""
+        self._tools.metrics.upstream_failed(self.entry.whose, reason)
 
     def note_end(self, outcome: Outcome, client: Client, seconds: float, waited: float) -> None:
         """Count a request that has ended, for demand and metrics; so many of its seconds it *waited* for a pod."""
@@ -167,6 +185,8 @@ class Desk:
                     self._tools.spawn(self._write(replicas))
                 case Probe(uid):
                     self._tools.spawn(self._probe(uid))
+                case Glance(uid, after):
+                    self._tools.spawn(self._glance(uid, after))
         if self.room.waiting != self._waiting_seen:
             self._note_waiting()
 
@@ -188,6 +208,13 @@ class Desk:
         if not self._waiting_seen:
             self._waiting_since_ms = now_ms
         self._waiting_seen = self.room.waiting
+        self.tally.last_byte_ms = now_ms
+
+    def _note_wish(self) -> None:
+        """Let the idle clock begin anew with a request that did not wait: it asked, and its wake begins now."""
+        now_ms = clock.now_ms()
+        if not self.room.waiting:
+            self._waiting_since_ms = now_ms
         self.tally.last_byte_ms = now_ms
 
     def _note_health(self) -> None:
@@ -223,6 +250,14 @@ class Desk:
         finally:
             self._run(self.room.on_probed(uid, answered, clock.monotonic()))
             self._note_health()
+
+    async def _glance(self, uid: str, after: float) -> None:
+        await asyncio.sleep(after)
+        answered, address = False, self._addresses.get(uid)
+        if address is not None and self.room.wants_glance(uid):
+            found = await self._tools.prober.serves(address, self.entry.names[0])
+            answered = found and self._addresses.get(uid) == address
+        self._run(self.room.on_glanced(uid, answered, clock.monotonic()))
 
     def _arm(self, deadline: float) -> None:
         """Call the room when the first patience ends; a timer that fires too early does no harm."""

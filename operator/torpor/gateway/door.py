@@ -10,6 +10,7 @@ from torpor.domain.refusals import starting
 from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
 from torpor.gateway.absent import explain_absence
+from torpor.gateway.accesslog import AccessLog, Visit
 from torpor.gateway.asking import Ask, read_ask
 from torpor.gateway.catalogue import Entry
 from torpor.gateway.confirming import Confirmer
@@ -17,7 +18,15 @@ from torpor.gateway.directory import read_digest, uninvited
 from torpor.gateway.exchange import Exchange
 from torpor.gateway.hall import Hall
 from torpor.gateway.holding import Holding, Holdings
-from torpor.gateway.replies import refusal_parts, send_json, send_refusal
+from torpor.gateway.replies import (
+    REQUEST_ID,
+    name_request,
+    refusal_parts,
+    send_json,
+    send_refusal,
+)
+from torpor.gateway.requestid import RequestIds
+from torpor.gateway.tally import CLIENT_LEFT
 from torpor.gateway.unpacking import Unpacker, find_unpacker
 from torpor.gateway.upstream import Upstream
 from torpor.gateway.wire.requests import BadBody, Request
@@ -57,7 +66,12 @@ class Door:
     """Answers every request on the public port."""
 
     def __init__(
-        self, hall: Hall, confirmer: Confirmer, upstream: Upstream, settings: GatewaySettings
+        self,
+        hall: Hall,
+        confirmer: Confirmer,
+        upstream: Upstream,
+        settings: GatewaySettings,
+        access_log: AccessLog | None,
     ) -> None:
         """Stand open; `closing` asks clients to come back on another connection."""
         self.closing = False
@@ -66,14 +80,29 @@ class Door:
         self._confirmer = confirmer
         self._upstream = upstream
         self._settings = settings
-        self._holdings = Holdings(settings.max_held_bytes)
+        self._access_log = access_log
+        self._ids = RequestIds()
+        self.holdings = Holdings(settings.max_held_bytes)
 
     async def handle(self, request: Request) -> None:
         """Answer one request, whatever happens."""
-        self.active += 1
+        name_request(request, self._ids.of(request.headers.get(REQUEST_ID)))
         request.reply.closes = self.closing
+        if self._access_log is None:
+            await self._handle(request, None)
+            return
+        visit = Visit()
         try:
-            await self._answer(request)
+            await self._handle(request, visit)
+            if visit.status == CLIENT_LEFT and not visit.endpoint:
+                visit.status = request.reply.status or CLIENT_LEFT
+        finally:
+            self._access_log.add(visit.line(request))
+
+    async def _handle(self, request: Request, visit: Visit | None) -> None:
+        self.active += 1
+        try:
+            await self._answer(request, visit)
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             bug = Refusal(500, "internal_error", "the gateway failed; its log says why")
@@ -89,11 +118,11 @@ class Door:
         self._hall.tools.metrics.turned_away(refusal.status)
         return refusal_parts(refusal)
 
-    async def _answer(self, request: Request) -> None:
+    async def _answer(self, request: Request, visit: Visit | None) -> None:
         path = request.path
         if path in MODEL_PATHS:
             if request.method == "POST":
-                await self._ask(request, path)
+                await self._ask(request, path, visit)
                 return
             words = f"{path} takes only POST"
             self._turn_away(request, Refusal(405, "method_not_allowed", words))
@@ -107,24 +136,27 @@ class Door:
                 return
         self._turn_away(request, explain_absence(request.method, path))
 
-    async def _ask(self, request: Request, path: str) -> None:
+    async def _ask(self, request: Request, path: str, visit: Visit | None) -> None:
         """Take a request that names a model through the chain: key, body, model, waiting room, engine."""
         digest = read_digest(request.headers.get(b"authorization"))
         if not self._hall.directory.welcomes(digest):
             self._turn_away(request, uninvited(digest))
             return
-        with Holding(self._holdings) as holding:
+        with Holding(self.holdings) as holding:
             ask = await self._listen(request, path, holding)
             if isinstance(ask, Refusal):
                 self._turn_away(request, ask)
                 return
+            if visit is not None:
+                visit.model = ask.model
             entry = await self._find(ask.model, digest)
             if isinstance(entry, Refusal):
                 unknown = entry.status == 404 and not self._hall.endpoints.heard
                 self._turn_away(request, starting() if unknown else entry)
                 return
             desk, settings = self._hall.desk(entry), self._settings
-            await Exchange(request, ask, digest, holding, desk, self._upstream, settings).run()
+            way = (self._upstream, settings)
+            await Exchange(request, ask, digest, holding, desk, *way, visit=visit).run()
 
     async def _find(self, model: str, digest: bytes | None) -> Entry | Refusal:
         """Return the endpoint that a name means; before its status refuses anybody, it is read once more."""

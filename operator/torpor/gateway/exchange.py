@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 
 from torpor import clock
+from torpor.domain.routing import prefix_of
 from torpor.domain.waitroom import Refusal
-from torpor.gateway.asking import Ask, write_body
+from torpor.gateway.accesslog import Visit
+from torpor.gateway.asking import PROMPT_PATHS, Ask, write_body
 from torpor.gateway.desk import Desk, Place
 from torpor.gateway.directory import client_of, engine_name
 from torpor.gateway.holding import Holding
 from torpor.gateway.relay import SHORT_ANSWER, Relay
-from torpor.gateway.replies import comment, engine_fields
+from torpor.gateway.replies import NO_WAIT, comment, engine_fields
 from torpor.gateway.tally import Outcome
 from torpor.gateway.upstream import Upstream
 from torpor.gateway.wire.engines import Answer, Broke, Unreached
 from torpor.gateway.wire.requests import Request
+from torpor.metrics import UpstreamFailure
 from torpor.settings.programs import GatewaySettings
 
 NEVER_STARTED = b"cannot schedule new futures after shutdown"
@@ -42,11 +45,13 @@ class Exchange:
         desk: Desk,
         upstream: Upstream,
         settings: GatewaySettings,
+        visit: Visit | None,
     ) -> None:
         """Take all there is to know.
 
         *digest* is of the key that let it in: whom it counts for is settled now, whatever the spec says at its end.
-        Of the body only what the engine gets is kept: waiting costs its size once, and that is what *holding* counts.
+        *visit* is told how it went, where there is an access log. Of the body only what the engine gets is kept:
+        waiting costs its size once, and that is what *holding* counts.
         """
         entry = desk.entry
         self.outcome = Outcome()
@@ -59,6 +64,11 @@ class Exchange:
         self._entry = entry
         name = engine_name(entry, ask.model)
         self._client = client_of(entry, digest, name)
+        self._visit = visit
+        self._answered_at = 0.0
+        self._prefix: int | None = None
+        if desk.reads_prefixes and ask.members is not None and request.path in PROMPT_PATHS:
+            self._prefix = prefix_of(name, ask.members)
         self._body = write_body(ask, name)
         ask.body, ask.members = b"", None
         holding.settle(len(self._body))
@@ -67,7 +77,8 @@ class Exchange:
     async def run(self) -> None:
         """Answer the request, to the last byte."""
         began = clock.monotonic()
-        place = self._desk.enter(len(self._body))
+        no_wait = self._request.headers.get(NO_WAIT).lower() == "true"
+        place = self._desk.enter(len(self._body), self._client.key, self._prefix, no_wait)
         try:
             while True:
                 while place.future is not None:
@@ -79,11 +90,14 @@ class Exchange:
                     await self._try(place)
                     return
                 except Unreached:
+                    self._desk.note_failure(UpstreamFailure.UNREACHED)
                     self._desk.repark(place)
         finally:
             self._desk.leave(place)
             seconds = clock.monotonic() - began
             self._desk.note_end(self.outcome, self._client, seconds, place.waited)
+            if self._visit is not None:
+                self._tell(self._visit, began, place.waited)
 
     async def _hold(self, decided: asyncio.Future[None]) -> None:
         """Wait for a decision; a client that reads a stream hears a comment now and then."""
@@ -97,7 +111,9 @@ class Exchange:
             patience = settings.warming_every
             progress = self._desk.entry.progress
             seconds = round(clock.monotonic() - began)
-            words = f"torpor warming up {self._ask.model}, {seconds} s: {progress}"
+            left = self._desk.room.seconds_left(clock.monotonic())
+            more = f", about {left:.0f} s more" if left else ""
+            words = f"torpor warming up {self._ask.model}, {seconds} s{more}: {progress}"
             comment(self._request, words)
 
     async def _try(self, place: Place) -> None:
@@ -136,7 +152,14 @@ class Exchange:
         """Return whether it is an engine of this endpoint that answers there."""
         return await self._upstream.serves(place.address or "", self._entry.own_name)
 
+    def _tell(self, visit: Visit, began: float, waited: float) -> None:
+        visit.endpoint, visit.key = self._entry.key, self._client.key
+        visit.status, visit.used, visit.waited = self.outcome.status, self.outcome.used, waited
+        if self._answered_at:
+            visit.first_byte = self._answered_at - began
+
     def _let_go(self) -> None:
+        self._answered_at = clock.monotonic()
         self._body = b""
         self._holding.settle(0)
 
@@ -148,11 +171,15 @@ class Exchange:
     def _blame(self, error: Exception, begun: bool) -> Refusal:
         entry = self._entry
         if isinstance(error, TimeoutError):
+            self._desk.note_failure(
+                UpstreamFailure.TOTAL_TIMEOUT if begun else UpstreamFailure.FIRST_BYTE_TIMEOUT
+            )
             missing = "end its answer" if begun else "answer"
             limit = entry.total_timeout if begun else entry.first_byte_timeout
             field = "totalTimeout" if begun else "firstByteTimeout"
             message = f"{entry.key} did not {missing} within {limit:g} s (queue.{field})"
             return Refusal(504, "engine_timeout", message)
+        self._desk.note_failure(UpstreamFailure.BROKE)
         return Refusal(502, "engine_broke", f"the engine of {entry.key} broke off: {error}")
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from torpor import clock
 from torpor.gateway.demand import report_demand
 from torpor.gateway.hall import Hall
+from torpor.gateway.holding import Holdings
 
 METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 
@@ -17,11 +18,14 @@ METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 class Internal:
     """Answers every request on the internal port."""
 
-    def __init__(self, hall: Hall, pod_name: str, ready: Callable[[], str | None]) -> None:
+    def __init__(
+        self, hall: Hall, holdings: Holdings, pod_name: str, ready: Callable[[], str | None]
+    ) -> None:
         """Ask *ready* for what is missing; None means that requests are welcome."""
         self.started_ms = clock.now_ms()
         self.demand_read_at: float | None = None
         self._hall = hall
+        self._holdings = holdings
         self._pod_name = pod_name
         self._ready = ready
 
@@ -49,4 +53,5 @@ class Internal:
         for desk in self._hall.desks.values():
             room = desk.room
             metrics.load(desk.entry.whose, room.waiting, room.in_flight, room.waiting_bytes)
+        metrics.bodies(self._holdings.bytes)
         return web.Response(body=metrics.render(), headers={"Content-Type": METRICS_TYPE})

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 from collections.abc import Callable
 
 import uvloop
@@ -16,6 +17,8 @@ from torpor.cluster.connect import Api, connect
 from torpor.cluster.reading import Reader
 from torpor.cluster.waking import Waker
 from torpor.cluster.watching import Watching
+from torpor.domain.routing import seed_of
+from torpor.gateway.accesslog import AccessLog
 from torpor.gateway.confirming import Confirmer
 from torpor.gateway.descriptors import files_for_connections, open_to_the_limit
 from torpor.gateway.door import Door
@@ -48,11 +51,13 @@ class Gateway:
         self._api = api
         self._settings = settings
         self._upstream = Upstream(settings)
-        self._tools = Tools(Waker(api, settings.wake_timeout), self._upstream, metrics)
+        waker, salt = Waker(api, settings.wake_timeout), seed_of(settings.pod_name)
+        self._tools = Tools(waker, self._upstream, metrics, salt)
         self._hall = Hall(self._tools)
         confirmer = Confirmer(self._hall, Reader(api, READ_SECONDS))
-        self._door = Door(self._hall, confirmer, self._upstream, settings)
-        self._internal = Internal(self._hall, settings.pod_name, self._missing)
+        self._access_log = AccessLog(_write_out) if settings.access_log else None
+        self._door = Door(self._hall, confirmer, self._upstream, settings, self._access_log)
+        self._internal = Internal(self._hall, self._door.holdings, settings.pod_name, self._missing)
         engines = f"{COMPONENT_LABEL}={COMPONENT_ENGINE}"
         hall = self._hall
         self._watchings = {
@@ -131,6 +136,8 @@ class Gateway:
         await asyncio.gather(*self._watches, return_exceptions=True)
         await self._public_port.close()
         await self._internal_port.close()
+        if self._access_log is not None:
+            await self._access_log.close()
         await self._tools.close()
         await self._upstream.close()
         await self._api.close()
@@ -192,6 +199,11 @@ def _limits(settings: GatewaySettings) -> Limits:
         most=settings.max_connections,
         files=files_for_connections(),
     )
+
+
+def _write_out(lines: bytes) -> None:
+    sys.stdout.buffer.write(lines)
+    sys.stdout.buffer.flush()
 
 
 async def _until(done: Callable[[], bool], seconds: float, hurry: asyncio.Event) -> None:

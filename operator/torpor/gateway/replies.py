@@ -8,7 +8,19 @@ from torpor.gateway import openai
 from torpor.gateway.wire.heads import HOP_BY_HOP, Headers
 from torpor.gateway.wire.requests import Request, date
 
-_NOT_FOR_ENGINES = HOP_BY_HOP | {b"accept-encoding", b"content-encoding", b"cookie", b"expect"}
+NO_WAIT = b"x-torpor-no-wait"
+"""With `true` a request that would have to wait is refused at once, and the endpoint is woken all the same."""
+REQUEST_ID = b"x-request-id"
+"""The client's, if it can be passed on, or torpor's own: at the engine, in the answer and in the access log."""
+_NOT_FOR_ENGINES = HOP_BY_HOP | {
+    b"accept-encoding",
+    b"content-encoding",
+    b"cookie",
+    b"expect",
+    NO_WAIT,
+    REQUEST_ID,
+}
+_NOT_FOR_CLIENTS = HOP_BY_HOP | {REQUEST_ID}
 _NOT_FOR_KEYED = _NOT_FOR_ENGINES | {b"authorization"}
 SSE = "text/event-stream"
 JSON_FIELD = b"Content-Type: application/json\r\n"
@@ -19,18 +31,24 @@ RETRIED_SECONDS = 60
 """Longest `Retry-After` that they wait for."""
 
 
+def name_request(request: Request, called: str) -> None:
+    """Give a request its id, which its answer and its engine are told too."""
+    request.id = called
+    request.reply.mark = b"%b: %b\r\n" % (REQUEST_ID, called.encode())
+
+
 def engine_fields(request: Request, keyed: bool) -> bytes:
     """Return the client's header lines for the engine; a key that the gateway has checked goes no further.
 
     The answer must come unpacked, for usage is read from it; and the body was unpacked when it was read.
     """
     lines = request.headers.passed_on(_NOT_FOR_KEYED if keyed else _NOT_FOR_ENGINES)
-    return b"".join((*lines, b"Accept-Encoding: identity\r\n"))
+    return b"".join((*lines, request.reply.mark, b"Accept-Encoding: identity\r\n"))
 
 
 def client_fields(headers: Headers, waited: float) -> list[bytes]:
     """Return the engine's header lines for the client, and how long the request waited if it did."""
-    lines = headers.passed_on(HOP_BY_HOP)
+    lines = headers.passed_on(_NOT_FOR_CLIENTS)
     if waited:
         lines.append(b"%b: %d\r\n" % (WAITED, round(waited * 1000)))
     return lines

@@ -29,12 +29,19 @@ class Prober(Protocol):
         """Ask at the address that *where* gives until it serves *model*, or until *where* gives None."""
         ...
 
+    async def serves(self, address: str, model: str) -> bool:
+        """Ask once, and return whether it serves *model*."""
+        ...
+
 
 class Tools:
     """Shared by all desks of one gateway."""
 
-    def __init__(self, waker: Waker, prober: Prober, metrics: GatewayMetrics) -> None:
-        """Keep the three."""
+    def __init__(
+        self, waker: Waker, prober: Prober, metrics: GatewayMetrics, salt: int = 0
+    ) -> None:
+        """Keep them; *salt* tells this gateway from the others where they should not all choose alike."""
+        self.salt = salt
         self.waker = waker
         self.prober = prober
         self.metrics = metrics

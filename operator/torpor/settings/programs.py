@@ -35,6 +35,8 @@ class GatewaySettings(BaseSettings):
     kube_context: str | None = None
     """Context of the kubeconfig. Default: its current one."""
     log_level: str = "INFO"
+    access_log: bool = False
+    """Whether to write one JSON line about each request to the standard output; prompts and answers are not in it."""
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 32 * MIB
     """Largest request body, answered with 413 beyond: room for a few images in base64."""

@@ -23,6 +23,7 @@ from torpor.api.endpoint.scaling import (
     KeepAlivePolicy,
     Profile,
     Rollout,
+    Routing,
     Scaling,
     Schedule,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "Queue",
     "Residency",
     "Rollout",
+    "Routing",
     "S3Source",
     "Scaling",
     "Schedule",

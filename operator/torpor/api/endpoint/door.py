@@ -22,6 +22,9 @@ class Key(Words):
         str, StringConstraints(min_length=64, max_length=64, pattern=r"^[0-9a-f]{64}$")
     ]
     """SHA-256 of the key, 64 hexadecimal digits in lower case."""
+    max_in_flight: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Most requests of this key at one gateway at the same time, those that wait included; the next one is
+    answered with 429. Default: no limit."""
 
 
 class Access(Words):

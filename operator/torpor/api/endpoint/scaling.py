@@ -142,6 +142,13 @@ class Rollout(StrEnum):
     IMMEDIATE = "immediate"
 
 
+class Routing(StrEnum):
+    """Which of several replicas gets a request."""
+
+    LEAST_IN_FLIGHT = "leastInFlight"
+    PREFIX = "prefix"
+
+
 class Scaling(Words):
     """How many replicas, and how long an idle one is kept."""
 
@@ -165,6 +172,9 @@ class Scaling(Words):
     """Most replicas, 1 to 1000."""
     in_flight_per_replica: Annotated[int, Field(ge=1, le=10000)] = 32
     """Requests that one replica answers at the same time; more wait, or wake more replicas."""
+    routing: Routing = Routing.LEAST_IN_FLIGHT
+    """Which of several replicas gets a request: leastInFlight (the one with the fewest) or prefix (prompts that
+    begin alike go to the same one, whose prefix cache knows them, as long as it is not much busier than the others)."""
     keep_alive: KeepAlive = Field(default_factory=KeepAlive)
     """How long an idle replica is kept before it is put to sleep."""
     schedules: tuple[Schedule, ...] = Field(
