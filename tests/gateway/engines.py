@@ -32,6 +32,10 @@ class Engine:
         """If set, streams wait for it after their first chunk."""
         self.first = FIXED_CHUNKS[0]
         """The first chunk of a stream."""
+        self.repeats = 1
+        """How often the first chunk comes."""
+        self.written = 0
+        """Bytes of streams that were written so far."""
         self.details: Json = {}
         """More members of the usage of answers that do not stream."""
         self.status = 200
@@ -94,7 +98,7 @@ class Engine:
             usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
             usage |= self.details
             return web.json_response({"model": asked.get("model"), "usage": usage})
-        chunks = [self.first, *FIXED_CHUNKS[1:]]
+        chunks = [*[self.first] * self.repeats, *FIXED_CHUNKS[1:]]
         if (asked.get("stream_options") or {}).get("include_usage"):
             chunks.append(USAGE_CHUNK)
         chunks.append(DONE)
@@ -106,6 +110,7 @@ class Engine:
                 request.transport.abort()
                 raise ConnectionResetError
             await response.write(chunk)
+            self.written += len(chunk)
             if number == 0 and self.between is not None:
                 await self.between.wait()
         return response

@@ -9,12 +9,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from aiohttp import web
-
 from torpor import clock
-from torpor.gateway.requestid import ID
 from torpor.gateway.tally import CLIENT_LEFT
 from torpor.gateway.usage import NOTHING_USED, Used
+from torpor.gateway.wire.requests import Request
 
 log = logging.getLogger(__name__)
 
@@ -46,25 +44,27 @@ class Visit:
         self.began = clock.monotonic()
         self.began_ms = clock.now_ms()
         self.endpoint = self.model = self.key = ""
-        self.status = CLIENT_LEFT
+        self.status = 0
+        """As it is counted, where that may differ from what was sent: an answer can break after its 200."""
         self.waited = 0.0
         self.first_byte: float | None = None
         """Seconds from the arrival of the body to the first byte of the engine's answer."""
         self.used: Used = NOTHING_USED
 
-    def line(self, request: web.BaseRequest, sent: int) -> bytes:
-        """Return what the log has of it, *sent* being the bytes of the answer."""
+    def line(self, request: Request) -> bytes:
+        """Return what the log has of it at its end."""
+        reply = request.reply
         stamp = datetime.fromtimestamp(self.began_ms / 1000, UTC).isoformat(timespec="milliseconds")
         said: dict[str, Any] = {
             "time": stamp.replace("+00:00", "Z"),
-            "id": request[ID],
+            "id": request.id,
             "method": request.method[:LONGEST_WORD],
             "path": request.path[:LONGEST_WORD],
             "endpoint": self.endpoint,
             "model": self.model[:LONGEST_WORD],
             "key": self.key,
-            "status": self.status,
-            "bytes": sent,
+            "status": self.status or (reply.status if reply.ended else CLIENT_LEFT),
+            "bytes": reply.sent,
             "waitedMs": _ms(self.waited),
             "firstByteMs": _ms(self.first_byte),
             "totalMs": _ms(clock.monotonic() - self.began),

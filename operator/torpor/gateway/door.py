@@ -6,8 +6,6 @@ import asyncio
 import json
 import logging
 
-from aiohttp import web
-
 from torpor.domain.refusals import starting
 from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
@@ -19,10 +17,11 @@ from torpor.gateway.directory import read_digest, uninvited
 from torpor.gateway.exchange import Exchange
 from torpor.gateway.hall import Hall
 from torpor.gateway.holding import Holding, Holdings
-from torpor.gateway.replies import JSON, REQUEST_ID, send_refusal
-from torpor.gateway.requestid import ID, RequestIds
-from torpor.gateway.tally import CLIENT_LEFT
+from torpor.gateway.replies import refusal_parts, send_json, send_refusal
+from torpor.gateway.requestid import RequestIds
+from torpor.gateway.unpacking import Unpacker, find_unpacker
 from torpor.gateway.upstream import Upstream
+from torpor.gateway.wire.requests import REQUEST_ID, BadBody, Request
 from torpor.settings.programs import GatewaySettings
 
 log = logging.getLogger(__name__)
@@ -77,88 +76,78 @@ class Door:
         self._ids = RequestIds()
         self.holdings = Holdings(settings.max_held_bytes)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Return the response to one request, whatever happens."""
-        request[ID] = self._ids.of(request.headers.get(REQUEST_ID))
+    async def handle(self, request: Request) -> None:
+        """Answer one request, whatever happens."""
+        request.id = self._ids.of(request.headers.get(REQUEST_ID))
         if self._access_log is None:
-            return await self._handle(request, None)
-        visit, body_bytes = Visit(), 0
+            await self._handle(request, None)
+            return
+        visit = Visit()
         try:
-            reply = await self._handle(request, visit)
-            if visit.status == CLIENT_LEFT and not visit.endpoint:
-                visit.status = reply.status
-            if not reply.prepared:
-                body_bytes = reply.content_length or 0
-            return reply
+            await self._handle(request, visit)
         finally:
-            sent = request.writer.output_size or body_bytes
-            self._access_log.add(visit.line(request, sent))
+            self._access_log.add(visit.line(request))
 
-    async def _handle(self, request: web.BaseRequest, visit: Visit | None) -> web.StreamResponse:
+    async def _handle(self, request: Request, visit: Visit | None) -> None:
         self.active += 1
+        request.reply.closes = self.closing
         try:
-            reply = await self._answer(request, visit)
-            if not reply.prepared:
-                reply.headers[REQUEST_ID] = request[ID]
-                if self.closing:
-                    reply.force_close()
-            return reply
-        except ConnectionError:
-            return web.Response(status=CLIENT_LEFT)  # nobody reads it
+            await self._answer(request, visit)
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             bug = Refusal(500, "internal_error", "the gateway failed; its log says why")
-            return await self._turn_away(request, bug, closing=True)
+            if request.reply.begun:
+                request.reply.abort()
+            else:
+                self._turn_away(request, bug, closing=True)
         finally:
             self.active -= 1
 
-    async def _answer(self, request: web.BaseRequest, visit: Visit | None) -> web.StreamResponse:
+    def complain(self, status: int, words: str) -> tuple[list[bytes], bytes]:
+        """Return what somebody is told whose request could not even be read."""
+        self._hall.tools.metrics.turned_away(status)
+        return refusal_parts(Refusal(status, "invalid_request", words))
+
+    async def _answer(self, request: Request, visit: Visit | None) -> None:
         path = request.path
         if path in MODEL_PATHS:
             if request.method == "POST":
-                return await self._ask(request, path, visit)
+                await self._ask(request, path, visit)
+                return
             words = f"{path} takes only POST"
-            return await self._turn_away(request, Refusal(405, "method_not_allowed", words))
+            self._turn_away(request, Refusal(405, "method_not_allowed", words))
+            return
         if request.method == "GET":
             if path == MODELS or path.startswith(MODELS + "/"):
-                return await self._list(request, path[len(MODELS) + 1 :])
+                self._list(request, path[len(MODELS) + 1 :])
+                return
             if path == "/health":
-                return web.Response()
+                request.reply.whole(200, [], b"")
+                return
         words = f"There is no {request.method} {path} here; {MODELS} lists the models"
-        return await self._turn_away(request, Refusal(404, "unknown_url", words))
+        self._turn_away(request, Refusal(404, "unknown_url", words))
 
-    async def _ask(
-        self, request: web.BaseRequest, path: str, visit: Visit | None
-    ) -> web.StreamResponse:
+    async def _ask(self, request: Request, path: str, visit: Visit | None) -> None:
         """Take a request that names a model through the chain: key, body, model, waiting room, engine."""
-        digest = read_digest(request.headers.get("Authorization"))
+        digest = read_digest(request.headers.get(b"authorization"))
         if not self._hall.directory.welcomes(digest):
-            unread = not request.content.is_eof()
-            return await self._turn_away(request, uninvited(digest), closing=unread)
+            self._turn_away(request, uninvited(digest))
+            return
         with Holding(self.holdings) as holding:
             ask = await self._listen(request, path, holding)
             if isinstance(ask, Refusal):
-                unread = not request.content.is_eof()
-                return await self._turn_away(request, ask, closing=unread)
+                self._turn_away(request, ask)
+                return
             if visit is not None:
                 visit.model = ask.model
             entry = await self._find(ask.model, digest)
             if isinstance(entry, Refusal):
                 unknown = entry.status == 404 and not self._hall.endpoints.heard
-                return await self._turn_away(request, starting() if unknown else entry)
-            desk, settings = self._hall.desk(entry), self._settings
-            exchange = Exchange(
-                request,
-                ask,
-                digest,
-                holding,
-                desk,
-                self._upstream,
-                settings,
-                closing=self.closing,
-                visit=visit,
-            )
-            return await exchange.run()
+                self._turn_away(request, starting() if unknown else entry)
+                return
+            desk, upstream, settings = self._hall.desk(entry), self._upstream, self._settings
+            exchange = Exchange(request, ask, digest, holding, desk, upstream, settings, visit)
+            await exchange.run()
 
     async def _find(self, model: str, digest: bytes | None) -> Entry | Refusal:
         """Return the endpoint that a name means; before its status refuses anybody, it is read once more."""
@@ -169,52 +158,65 @@ class Door:
         await self._confirmer.confirm(entry)
         return directory.resolve(model, digest)
 
-    async def _listen(self, request: web.BaseRequest, path: str, holding: Holding) -> Ask | Refusal:
+    async def _listen(self, request: Request, path: str, holding: Holding) -> Ask | Refusal:
         """Return what the request asks for, which its body says; nothing else keeps the body."""
         body = await self._read(request, holding)
         if isinstance(body, Refusal):
             return body
-        return read_ask(path, request.headers.get("Content-Type", ""), body)
+        return read_ask(path, request.headers.get(b"content-type"), body)
 
-    async def _read(self, request: web.BaseRequest, holding: Holding) -> bytes | Refusal:
+    async def _read(self, request: Request, holding: Holding) -> bytes | Refusal:
         """Return the body, which must be known before its model is; bounded in bytes and in time."""
-        limit, content = self._settings.max_body_bytes, request.content
-        too_large = Refusal(413, "body_too_large", f"The body has more than {limit} bytes")
-        if (request.content_length or 0) > limit:
-            return too_large
-        expects = request.headers.get("Expect", "").lower() == "100-continue"
-        if expects and request.transport and not content.is_eof():
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        parts: list[bytes] = []
+        limit = self._settings.max_body_bytes
+        if (request.length or 0) > limit:
+            return Refusal(413, "body_too_large", f"The body has more than {limit} bytes")
+        unpacker = find_unpacker(request.headers.get(b"content-encoding"), limit)
+        if isinstance(unpacker, Refusal):
+            return unpacker
+        if request.complete and unpacker is None:
+            body = request.take()
+            return holding.grow(len(body)) or body
+        if request.awaits_go:
+            request.say_go()
         try:
             async with asyncio.timeout(self._settings.body_timeout):
-                while part := await content.readany():
-                    if holding.size + len(part) > limit:
-                        return too_large
-                    if (full := holding.grow(len(part))) is not None:
-                        return full
-                    parts.append(part)
+                return await self._gather(request, holding, unpacker)
         except TimeoutError:
             seconds = self._settings.body_timeout
             return Refusal(408, "body_timeout", f"The body did not arrive within {seconds:g} s")
-        except web.RequestPayloadError as error:
+        except BadBody as error:
             return Refusal(400, "invalid_body", f"The body cannot be read: {error}")
+
+    async def _gather(
+        self, request: Request, holding: Holding, unpacker: Unpacker | None
+    ) -> bytes | Refusal:
+        limit, parts = self._settings.max_body_bytes, list[bytes]()
+        while part := await request.chunk():
+            if unpacker is not None:
+                part = unpacker.unpack(part)
+            if holding.size + len(part) > limit:
+                return Refusal(413, "body_too_large", f"The body has more than {limit} bytes")
+            if (full := holding.grow(len(part))) is not None:
+                return full
+            parts.append(part)
+        if unpacker is not None:
+            unpacker.finish()
         return b"".join(parts)
 
-    async def _list(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
+    def _list(self, request: Request, name: str) -> None:
         """Answer `/v1/models`, which never wakes anything and tells only what the key may use."""
-        digest = read_digest(request.headers.get("Authorization"))
+        digest = read_digest(request.headers.get(b"authorization"))
         if not name:
             answer = openai.model_list(self._hall.directory.listing(digest))
-            return web.Response(text=json.dumps(answer), content_type=JSON)
+            send_json(request, json.dumps(answer).encode())
+            return
         entry = self._hall.directory.resolve(name, digest)
         if isinstance(entry, Refusal):
-            return await self._turn_away(request, entry)
-        return web.Response(text=json.dumps(openai.model_object(name, entry)), content_type=JSON)
+            self._turn_away(request, entry)
+        else:
+            send_json(request, json.dumps(openai.model_object(name, entry)).encode())
 
-    async def _turn_away(
-        self, request: web.BaseRequest, refusal: Refusal, closing: bool = False
-    ) -> web.StreamResponse:
-        """Refuse a request before it has an endpoint."""
+    def _turn_away(self, request: Request, refusal: Refusal, closing: bool = False) -> None:
+        """Refuse a request before it has an endpoint; one whose body is not read whole ends its connection."""
         self._hall.tools.metrics.turned_away(refusal.status)
-        return await send_refusal(request, refusal, closing or self.closing)
+        send_refusal(request, refusal, closing or not request.complete)

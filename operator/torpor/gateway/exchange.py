@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import aiohttp
-from aiohttp import web
-from multidict import CIMultiDict
-
 from torpor import clock
 from torpor.domain.routing import prefix_of
 from torpor.domain.waitroom import Refusal
@@ -16,10 +12,12 @@ from torpor.gateway.asking import PROMPT_PATHS, Ask, write_body
 from torpor.gateway.desk import Desk, Place
 from torpor.gateway.directory import client_of, engine_name
 from torpor.gateway.holding import Holding
-from torpor.gateway.relay import SHORT_ANSWER, Relay, read_whole
-from torpor.gateway.replies import NO_WAIT, Early, engine_headers
+from torpor.gateway.relay import SHORT_ANSWER, Relay
+from torpor.gateway.replies import NO_WAIT, comment, engine_fields
 from torpor.gateway.tally import Outcome
-from torpor.gateway.upstream import Broke, Unreached, Upstream
+from torpor.gateway.upstream import Upstream
+from torpor.gateway.wire.engines import Answer, Broke, Unreached
+from torpor.gateway.wire.requests import Request
 from torpor.metrics import UpstreamFailure
 from torpor.settings.programs import GatewaySettings
 
@@ -36,17 +34,16 @@ class Exchange:
 
     def __init__(
         self,
-        request: web.BaseRequest,
+        request: Request,
         ask: Ask,
         digest: bytes | None,
         holding: Holding,
         desk: Desk,
         upstream: Upstream,
         settings: GatewaySettings,
-        closing: bool,
         visit: Visit | None,
     ) -> None:
-        """Take all there is to know; *closing* asks the client to use another connection next time.
+        """Take all there is to know.
 
         *digest* is of the key that let it in: whom it counts for is settled now, whatever the spec says at its end.
         *visit* is told how it went, where there is an access log. Of the body only what the engine gets is kept:
@@ -60,9 +57,7 @@ class Exchange:
         self._desk = desk
         self._upstream = upstream
         self._settings = settings
-        self._closing = closing
         self._entry = entry
-        self._early: Early | None = None
         name = engine_name(entry, ask.model)
         self._client = client_of(entry, digest, name)
         self._visit = visit
@@ -73,25 +68,23 @@ class Exchange:
         self._body = write_body(ask, name)
         ask.body, ask.members = b"", None
         holding.settle(len(self._body))
-        self._headers: CIMultiDict[str] = engine_headers(request, bool(entry.keys))
+        self._fields = engine_fields(request, bool(entry.keys))
 
-    async def run(self) -> web.StreamResponse:
-        """Return the response, sent to its last byte.
-
-        Raises:
-            ConnectionError: the client is gone.
-        """
+    async def run(self) -> None:
+        """Answer the request, to the last byte."""
         began = clock.monotonic()
-        no_wait = self._request.headers.get(NO_WAIT, "").lower() == "true"
+        no_wait = self._request.headers.get(NO_WAIT).lower() == "true"
         place = self._desk.enter(len(self._body), self._client.key, self._prefix, no_wait)
         try:
             while True:
                 while place.future is not None:
                     await self._hold(place.future)
                 if place.refusal is not None:
-                    return await self._fail(place.refusal)
+                    self._fail(place.refusal)
+                    return
                 try:
-                    return await self._try(place)
+                    await self._try(place)
+                    return
                 except Unreached:
                     self._desk.note_failure(UpstreamFailure.UNREACHED)
                     self._desk.repark(place)
@@ -108,41 +101,42 @@ class Exchange:
             await decided
             return
         settings, began = self._settings, clock.monotonic()
-        patience = settings.warming_after if self._early is None else settings.warming_every
+        begun = self._request.reply.begun
+        patience = settings.warming_every if begun else settings.warming_after
         while not (await asyncio.wait((decided,), timeout=patience))[0]:
             patience = settings.warming_every
-            if self._early is None:
-                self._early = Early(self._request, self._closing)
             progress = self._desk.entry.progress
             seconds = round(clock.monotonic() - began)
             left = self._desk.room.seconds_left(clock.monotonic())
             more = f", about {left:.0f} s more" if left else ""
-            await self._early.comment(
-                f"torpor warming up {self._ask.model}, {seconds} s{more}: {progress}"
-            )
+            words = f"torpor warming up {self._ask.model}, {seconds} s{more}: {progress}"
+            comment(self._request, words)
 
-    async def _try(self, place: Place) -> web.StreamResponse:
+    async def _try(self, place: Place) -> None:
         """Send the request to the pod it was granted and relay the answer.
 
         Raises:
             Unreached: nothing was generated; another try is safe.
         """
-        entry, began = self._entry, asyncio.get_running_loop().time()
-        relay = Relay(self._request, self._early, self._closing)
-        answer: aiohttp.ClientResponse | None = None
+        entry, request, loop = self._entry, self._request, asyncio.get_running_loop()
+        began, relay = loop.time(), Relay(request)
+        answer: Answer | None = None
         try:
-            async with asyncio.timeout_at(began + entry.first_byte_timeout) as limit:
-                answer = await self._upstream.send(
-                    place.address or "", self._request.path_qs, self._headers, self._body
-                )
-                if answer.status == 500 and await _never_started(answer):
-                    raise Unreached(NEVER_STARTED.decode())
-                self._let_go()  # from here on nothing is ever sent again
-                limit.reschedule(began + entry.total_timeout)
-                self._desk.note_first_byte(asyncio.get_running_loop().time() - began)
-                return await relay.run(answer, self._ask, place.waited)
+            answer = await self._upstream.send(
+                place.address or "",
+                request.path + request.query,
+                self._fields,
+                self._body,
+                entry.first_byte_timeout,
+            )
+            if answer.status == 500 and await _never_started(answer):
+                raise Unreached(NEVER_STARTED.decode())
+            self._let_go()  # from here on nothing is ever sent again
+            self._desk.note_first_byte(loop.time() - began)
+            answer.give_until(began + entry.total_timeout)
+            await relay.run(answer, self._ask, place.waited)
         except (Broke, TimeoutError) as error:
-            return await relay.fail(self._blame(error, begun=answer is not None))
+            relay.fail(self._blame(error, begun=answer is not None))
         finally:
             self.outcome = relay.outcome
             if answer is not None:
@@ -159,12 +153,10 @@ class Exchange:
         self._body = b""
         self._holding.settle(0)
 
-    async def _fail(self, refusal: Refusal) -> web.StreamResponse:
-        relay = Relay(self._request, self._early, self._closing)
-        try:
-            return await relay.fail(refusal)
-        finally:
-            self.outcome = relay.outcome
+    def _fail(self, refusal: Refusal) -> None:
+        relay = Relay(self._request)
+        relay.fail(refusal)
+        self.outcome = relay.outcome
 
     def _blame(self, error: Exception, begun: bool) -> Refusal:
         entry = self._entry
@@ -181,7 +173,7 @@ class Exchange:
         return Refusal(502, "engine_broke", f"the engine of {entry.key} broke off: {error}")
 
 
-async def _never_started(answer: aiohttp.ClientResponse) -> bool:
+async def _never_started(answer: Answer) -> bool:
     """Return whether an engine that is shutting down says that it did not begin this request."""
-    short = answer.content_length is not None and answer.content_length <= SHORT_ANSWER
-    return short and NEVER_STARTED in await read_whole(answer)
+    short = answer.length is not None and answer.length <= SHORT_ANSWER
+    return short and NEVER_STARTED in await answer.read()

@@ -1,4 +1,4 @@
-"""A TCP port with an HTTP server of aiohttp's lowest level behind it: no routing, no middlewares, no access log."""
+"""The internal port: an HTTP server of aiohttp's lowest level, without routing, middlewares and access log."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-BACKLOG = 4096
-"""Connections that wait to be accepted: a herd comes in one moment."""
 
 
 class Port:
     """One port, opened, stopped (no new connections) and closed (none at all)."""
 
     def __init__(self, handler: Handler, host: str, number: int, idle_timeout: float) -> None:
-        """Prepare; a request whose client leaves is cancelled, so that it stops counting at once."""
-        server = web.Server(
-            handler, handler_cancellation=True, access_log=None, keepalive_timeout=idle_timeout
-        )
+        """Prepare."""
+        server = web.Server(handler, access_log=None, keepalive_timeout=idle_timeout)
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         self._host = host
         self._number = number
@@ -33,7 +29,7 @@ class Port:
     async def open(self) -> None:
         """Begin to accept connections."""
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, self._host, self._number, backlog=BACKLOG)
+        self._site = web.TCPSite(self._runner, self._host, self._number)
         await self._site.start()
 
     async def stop(self) -> None:

@@ -23,9 +23,11 @@ from torpor.gateway.confirming import Confirmer
 from torpor.gateway.door import Door
 from torpor.gateway.hall import Hall
 from torpor.gateway.internal import Internal
-from torpor.gateway.listening import Handler, Port
+from torpor.gateway.listening import Port
 from torpor.gateway.tools import Tools
 from torpor.gateway.upstream import Upstream
+from torpor.gateway.wire.clients import Patience
+from torpor.gateway.wire.port import ClientPort
 from torpor.manifests.names import COMPONENT_ENGINE, COMPONENT_LABEL, ENDPOINTS, GROUP, VERSION
 from torpor.metrics import GatewayMetrics, PrometheusGatewayMetrics
 from torpor.settings.programs import GatewaySettings
@@ -63,8 +65,13 @@ class Gateway:
             "pods": Watching(api, "/api/v1/pods", hall.pods, engines),
         }
         self._watches: list[asyncio.Task[None]] = []
-        self._public_port = self._port(self._door.handle, settings.port)
-        self._internal_port = self._port(self._internal.handle, settings.internal_port)
+        door, patience = self._door, Patience(settings.idle_timeout, settings.head_timeout)
+        self._public_port = ClientPort(
+            door.handle, door.complain, settings.host, settings.port, patience
+        )
+        self._internal_port = Port(
+            self._internal.handle, settings.host, settings.internal_port, settings.idle_timeout
+        )
 
     @property
     def port(self) -> int:
@@ -133,9 +140,6 @@ class Gateway:
         await self._tools.close()
         await self._upstream.close()
         await self._api.close()
-
-    def _port(self, handler: Handler, number: int) -> Port:
-        return Port(handler, self._settings.host, number, self._settings.idle_timeout)
 
     def _missing(self) -> str | None:
         """Return why no requests should be sent here, or None."""

@@ -2,114 +2,83 @@
 
 from __future__ import annotations
 
-from aiohttp import web
-from multidict import CIMultiDict, CIMultiDictProxy
-
 from torpor import clock
 from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
-from torpor.gateway.requestid import ID
+from torpor.gateway.wire.heads import HOP_BY_HOP, Headers
+from torpor.gateway.wire.requests import REQUEST_ID, Request, date
 
-HOP_BY_HOP = frozenset(
-    {
-        "connection",
-        "content-length",
-        "host",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Headers that speak of one connection, or that the other side of the gateway sets anew."""
-NO_WAIT = "x-torpor-no-wait"
+NO_WAIT = b"x-torpor-no-wait"
 """With `true` a request that would have to wait is refused at once, and the endpoint is woken all the same."""
-REQUEST_ID = "x-request-id"
-"""The client's, if it can be passed on, or torpor's own: at the engine, in the answer and in the access log."""
 _NOT_FOR_ENGINES = HOP_BY_HOP | {
-    "accept-encoding",
-    "content-encoding",
-    "cookie",
-    "expect",
+    b"accept-encoding",
+    b"content-encoding",
+    b"cookie",
+    b"expect",
     NO_WAIT,
     REQUEST_ID,
 }
+_NOT_FOR_CLIENTS = HOP_BY_HOP | {REQUEST_ID}
+_NOT_FOR_KEYED = _NOT_FOR_ENGINES | {b"authorization"}
 SSE = "text/event-stream"
-JSON = "application/json"
-WAITED = "x-torpor-waited-ms"
-SHOULD_RETRY = "x-should-retry"
+JSON_FIELD = b"Content-Type: application/json\r\n"
+WAITED = b"x-torpor-waited-ms"
+SHOULD_RETRY = b"x-should-retry"
 """OpenAI's clients try a 429 and a 5xx again after a second, whatever the body says, unless this says `false`."""
 RETRIED_SECONDS = 60
 """Longest `Retry-After` that they wait for."""
 
 
-def engine_headers(request: web.BaseRequest, keyed: bool) -> CIMultiDict[str]:
-    """Return the client's headers for the engine; a key that the gateway has checked goes no further.
+def engine_fields(request: Request, keyed: bool) -> bytes:
+    """Return the client's header lines for the engine; a key that the gateway has checked goes no further.
 
-    The answer must come unpacked, for usage is read from it; and the body was unpacked when it was read.
+    The id is the request's, whatever the client sent. The answer must come unpacked, for usage is read from it; and the
+    body was unpacked when it was read.
     """
-    headers = CIMultiDict(
-        (name, value)
-        for name, value in request.headers.items()
-        if name.lower() not in _NOT_FOR_ENGINES
-    )
-    if keyed:
-        headers.popall("Authorization", None)
-    headers["Accept-Encoding"] = "identity"
-    headers[REQUEST_ID] = request[ID]
-    return headers
+    lines = request.headers.passed_on(_NOT_FOR_KEYED if keyed else _NOT_FOR_ENGINES)
+    name = b"%b: %b\r\n" % (REQUEST_ID, request.id.encode())
+    return b"".join((*lines, name, b"Accept-Encoding: identity\r\n"))
 
 
-def client_headers(
-    headers: CIMultiDictProxy[str], waited: float, request_id: str
-) -> CIMultiDict[str]:
-    """Return the engine's headers for the client, the request's id, and how long it waited if it did."""
-    kept = CIMultiDict(
-        (name, value) for name, value in headers.items() if name.lower() not in HOP_BY_HOP
-    )
-    kept[REQUEST_ID] = request_id
+def client_fields(headers: Headers, waited: float) -> list[bytes]:
+    """Return the engine's header lines for the client, and how long the request waited if it did."""
+    lines = headers.passed_on(_NOT_FOR_CLIENTS)
     if waited:
-        kept[WAITED] = str(round(waited * 1000))
-    return kept
+        lines.append(b"%b: %d\r\n" % (WAITED, round(waited * 1000)))
+    return lines
 
 
-async def send_refusal(
-    request: web.BaseRequest, refusal: Refusal, closing: bool
-) -> web.StreamResponse:
-    """Answer with an OpenAI error object and, where trying again makes sense, `Retry-After`."""
-    body = openai.error_body(refusal)
-    reply = web.Response(body=body, status=refusal.status, content_type=JSON)
-    reply.headers[REQUEST_ID] = request[ID]
+def refusal_parts(refusal: Refusal) -> tuple[list[bytes], bytes]:
+    """Return the header lines and the body of an OpenAI error object; `Retry-After` where trying again makes sense."""
+    fields = [JSON_FIELD, date()]
     if (after := openai.retry_after(refusal, clock.now_ms())) is not None:
-        reply.headers["Retry-After"] = after
+        fields.append(f"Retry-After: {after}\r\n".encode())
     if after is None or int(after) > RETRIED_SECONDS:
-        reply.headers[SHOULD_RETRY] = "false"
+        fields.append(b"%b: false\r\n" % SHOULD_RETRY)
     if refusal.status == 401:
-        reply.headers["WWW-Authenticate"] = "Bearer"
-    if closing:
-        reply.force_close()
-    await reply.prepare(request)
-    await reply.write_eof()
-    return reply
+        fields.append(b"WWW-Authenticate: Bearer\r\n")
+    return fields, openai.error_body(refusal)
 
 
-class Early:
-    """A stream of events that begins while its request still waits, so that no proxy cuts the silent line."""
+def send_refusal(request: Request, refusal: Refusal, closing: bool = False) -> None:
+    """Answer with an OpenAI error object; *closing* hangs up afterwards."""
+    fields, body = refusal_parts(refusal)
+    request.reply.closes |= closing
+    request.reply.whole(refusal.status, fields, body)
 
-    def __init__(self, request: web.BaseRequest, closing: bool) -> None:
-        """Prepare a 200; nothing is sent before the first comment."""
-        self._request = request
-        headers = {"Content-Type": SSE, "Cache-Control": "no-cache", REQUEST_ID: request[ID]}
-        self.reply = web.StreamResponse(headers=headers)
-        if closing:
-            self.reply.force_close()
 
-    async def comment(self, text: str) -> None:
-        """Send one comment line, which clients of server-sent events ignore."""
-        if not self.reply.prepared:
-            await self.reply.prepare(self._request)
-        await self.reply.write(b": " + " ".join(text.split()).encode() + b"\n\n")
+def send_json(request: Request, body: bytes) -> None:
+    """Answer 200 with a JSON text."""
+    request.reply.whole(200, [JSON_FIELD, date()], body)
+
+
+def comment(request: Request, text: str) -> None:
+    """Send one comment line, which clients of server-sent events ignore; the first begins the stream.
+
+    It begins before there is an engine, so that no proxy cuts the silent line.
+    """
+    reply = request.reply
+    if not reply.begun:
+        fields = [b"Content-Type: text/event-stream\r\n", b"Cache-Control: no-cache\r\n", date()]
+        reply.begin(200, fields, None)
+    reply.write(b": " + " ".join(text.split()).encode() + b"\n\n")

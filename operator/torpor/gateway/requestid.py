@@ -6,10 +6,6 @@ import itertools
 import re
 import secrets
 
-from aiohttp import web
-
-ID: web.RequestKey[str] = web.RequestKey("id", str)
-"""Where a request keeps its id."""
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+=/@-]{0,127}", re.ASCII)
 """What may stand in a header, a log and a URL as it is; UUIDs and the ids of tracing systems do."""
 
@@ -22,8 +18,8 @@ class RequestIds:
         self._start = f"req-{secrets.token_hex(8)}-"
         self._next = itertools.count(1).__next__
 
-    def of(self, given: str | None) -> str:
+    def of(self, given: str) -> str:
         """Return the id that the client gave, if it is sane, or a new one."""
-        if given is not None and _SANE.fullmatch(given) is not None:
+        if given and _SANE.fullmatch(given) is not None:
             return given
         return f"{self._start}{self._next():x}"

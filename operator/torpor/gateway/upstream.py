@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 from collections.abc import Callable
-from functools import lru_cache
-
-import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
 
 from torpor import clock
+from torpor.gateway.wire.engines import Answer, Broke, Unreached
+from torpor.gateway.wire.pool import EnginePool
 from torpor.settings.programs import GatewaySettings
 
 PROBE_CONNECT_SECONDS = 0.25
 """A pod whose network is not up yet is silent; asking anew is quicker than waiting for TCP's own second attempt."""
-LARGE_BODY = 1024 * 1024
-"""aiohttp writes larger bodies in parts, if they are handed over as a file, and so does not block others."""
-
-
-@lru_cache(maxsize=4096)
-def _url(address: str, path: str) -> URL:
-    return URL(f"http://{address}{path}", encoded=True)
-
-
-class Unreached(Exception):
-    """No connection could be made: nothing of the request can have reached the engine."""
-
-
-class Broke(Exception):
-    """The connection ended after the request may have reached the engine; it must not be sent again."""
 
 
 class Upstream:
@@ -40,36 +21,22 @@ class Upstream:
     def __init__(self, settings: GatewaySettings) -> None:
         """Open the pool; must be called in the event loop that uses it."""
         self._interval = settings.probe_interval
-        self._probe_timeout = aiohttp.ClientTimeout(
-            total=settings.probe_timeout, sock_connect=PROBE_CONNECT_SECONDS
-        )
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=settings.upstream_idle_timeout, use_dns_cache=False
-            ),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_timeout),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-        )
+        self._probe_timeout = settings.probe_timeout
+        self._connect_timeout = settings.connect_timeout
+        self._pool = EnginePool(settings.upstream_idle_timeout)
 
     async def send(
-        self, address: str, path: str, headers: CIMultiDict[str], body: bytes
-    ) -> aiohttp.ClientResponse:
-        """POST *body* and return the response once its headers are there.
+        self, address: str, target: str, fields: bytes, body: bytes, timeout: float
+    ) -> Answer:
+        """POST *body* with the header lines *fields* and return the answer once its head is there.
 
         Raises:
             Unreached: there was no connection; sending it elsewhere is safe.
             Broke: there was one, and it ended without an answer.
+            TimeoutError: no answer began within *timeout* seconds.
         """
-        data = body if len(body) <= LARGE_BODY else io.BytesIO(body)
-        url = _url(address, path)
-        try:
-            return await self._session.post(url, data=data, headers=headers, allow_redirects=False)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unreached(str(error)) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Broke(str(error) or type(error).__name__) from error
+        head = b"POST %b HTTP/1.1\r\n%b" % (target.encode("utf-8", "surrogateescape"), fields)
+        return await self._pool.send(address, head, body, self._connect_timeout, timeout)
 
     async def probe(self, model: str, where: Callable[[], str | None]) -> bool:
         """Ask at the address that *where* gives until it serves *model*, or until *where* gives None.
@@ -85,22 +52,25 @@ class Upstream:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self._pool.close()
 
     async def serves(self, address: str, model: str) -> bool:
         """Ask once, and return whether the engine is healthy and serves *model*."""
         try:
-            health = await self._get(address, "/health")
-            if health is None:
+            if await self._get(address, "/health") is None:
                 return False
             models = json.loads(await self._get(address, "/v1/models") or b"{}")
             return any(entry.get("id") == model for entry in models.get("data") or ())
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, AttributeError):
+        except (Unreached, Broke, TimeoutError, ValueError, AttributeError):
             return False
 
     async def _get(self, address: str, path: str) -> bytes | None:
         """Return the body of a 200, or None for any other answer."""
-        url = f"http://{address}{path}"
-        async with self._session.get(url, timeout=self._probe_timeout) as response:
-            body = await response.read()
-            return body if response.status == 200 else None
+        head = f"GET {path} HTTP/1.1\r\nAccept-Encoding: identity\r\n".encode()
+        timeout = self._probe_timeout
+        answer = await self._pool.send(address, head, b"", PROBE_CONNECT_SECONDS, timeout)
+        try:
+            body = await answer.read()
+            return body if answer.status == 200 else None
+        finally:
+            answer.close()

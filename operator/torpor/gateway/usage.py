@@ -18,10 +18,10 @@ _KEY = b'"usage"'
 _decoder = json.JSONDecoder()
 WINDOW = 256 * 1024
 """Bytes kept from the end of a JSON answer: engines put `usage` there."""
-_STATS = re.compile(
-    rb'(?<!"choices":\[\])(?<!"choices": \[\]),\s*"usage":\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})'
-)
-"""The usage of a chunk that says something else as well; the last chunk, which says nothing else, is left alone."""
+_OBJECT = re.compile(rb'"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+_NULL = re.compile(rb'"usage"\s*:\s*null')
+_NOTHING_ELSE = (b'"choices":[]', b'"choices": []')
+"""What stands before the usage of the last chunk, which says nothing else."""
 LONGEST_EVENT = 1024 * 1024
 """Bytes of an unfinished event that are held; a longer one is passed on unread."""
 
@@ -128,18 +128,39 @@ class StreamUsage:
         held, self._held = self._held, b""
         return held if not held or _KEY not in held else self._read(held)
 
-    def _take_out(self, found: re.Match[bytes]) -> bytes:
-        self._latest = found.group(1)
-        return b""
+    def _take_out(self, chunk: bytes) -> bytes:
+        """Take the usage out of chunks that say something else as well; the last one, which does not, is left alone.
+
+        Found by its name and looked at there: one pattern over the whole chunk takes five times as long.
+        """
+        kept: list[bytes] = []
+        done, at = 0, chunk.find(_KEY)
+        while at >= 0:
+            before = at - 1
+            while before > done and chunk[before] in b" \t\r\n":
+                before -= 1
+            found = _OBJECT.match(chunk, at) if chunk[before : before + 1] == b"," else None
+            if found is None or chunk.endswith(_NOTHING_ELSE, 0, before):
+                at = chunk.find(_KEY, at + len(_KEY))
+                continue
+            self._latest = found.group(1)
+            kept.append(chunk[done:before])
+            done = found.end()
+            at = chunk.find(_KEY, done)
+        if not kept:
+            return chunk
+        kept.append(chunk[done:])
+        return b"".join(kept)
 
     def _read(self, chunk: bytes) -> bytes:
         if self._stats:
-            chunk = _STATS.sub(self._take_out, chunk)
+            chunk = self._take_out(chunk)
             if _KEY not in chunk:
                 return chunk
         passed: list[bytes] = []
         for event in _split(chunk):
-            if _KEY not in event or not self._is_own(event):
+            said = event.count(_KEY)
+            if said == len(_NULL.findall(event)) or not self._is_own(event):
                 passed.append(event)
         return b"".join(passed)
 

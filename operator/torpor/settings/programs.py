@@ -44,6 +44,8 @@ class GatewaySettings(BaseSettings):
     """Most bytes of bodies read or held for all endpoints together, answered with 429 beyond: it bounds the memory.
     A quarter of the 1 GiB that the chart allows a gateway: a body that is just being parsed takes several times its
     size for a moment, and connections, the buffers of streams and the interpreter need the rest."""
+    head_timeout: Seconds = 15.0
+    """Time for a client to send request line and header fields, from their first byte; slower ones get a 408."""
     body_timeout: Seconds = 60.0
     """Time for a client to send its body; slower ones are answered with 408."""
     idle_timeout: Seconds = 75.0
