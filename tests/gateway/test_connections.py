@@ -144,7 +144,7 @@ async def test_a_body_that_is_cut_off_leaves_nothing_behind(world: World, dial: 
             writer.close()
         await until(lambda: not door.active)
     assert world.api.patches == []
-    assert door._holdings.bytes == 0
+    assert door.holdings.bytes == 0
 
 
 async def test_a_client_that_reads_nothing_stops_the_engine_and_is_cut_off(
