@@ -93,7 +93,10 @@ async def running_gateway(
                 "TORPOR_GATEWAY_KUBECONFIG": str(config),
                 "TORPOR_GATEWAY_LOG_LEVEL": "ERROR",
             }
-            | {f"TORPOR_GATEWAY_{field.upper()}": value for field, value in (settings or {}).items()}
+            | {
+                f"TORPOR_GATEWAY_{field.upper()}": value
+                for field, value in (settings or {}).items()
+            }
         )
         command = ["taskset", "-c", str(core), sys.executable, "-m", "torpor", "gateway"]
         output = None if log is None else log.open("wb")

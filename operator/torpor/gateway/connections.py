@@ -12,6 +12,7 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -196,6 +197,11 @@ class Connection(web.RequestHandler):
         reply = web.Response(body=error_body(refusal), status=refusal.status, content_type=JSON)
         reply.force_close()
         return reply
+
+    def log_exception(self, *words: Any, **more: Any) -> None:
+        """Leave to the log what is a bug: not a body that cannot be read, which aiohttp tries once more after its 400."""
+        if not isinstance(more.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*words, **more)
 
     def _set_late(self, seconds: float) -> None:
         if self._late is not None:
