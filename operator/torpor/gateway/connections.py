@@ -199,7 +199,7 @@ class Connection(web.RequestHandler):
         return reply
 
     def log_exception(self, *words: Any, **more: Any) -> None:
-        """Leave to the log what is a bug: not a body that cannot be read, which aiohttp tries once more after its 400."""
+        """Log what is a bug, which a body that cannot be read is not: aiohttp tries it once more after its 400."""
         if not isinstance(more.get("exc_info"), web.RequestPayloadError):
             super().log_exception(*words, **more)
 

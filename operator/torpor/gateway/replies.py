@@ -40,15 +40,21 @@ def engine_headers(request: web.BaseRequest, keyed: bool) -> CIMultiDict[str]:
 
     The answer must come unpacked, for usage is read from it; and the body was unpacked when it was read.
     """
+    dropped = _NOT_FOR_ENGINES | named_by_connection(request.headers.get("Connection", ""))
     headers = CIMultiDict(
-        (name, value)
-        for name, value in request.headers.items()
-        if name.lower() not in _NOT_FOR_ENGINES
+        (name, value) for name, value in request.headers.items() if name.lower() not in dropped
     )
     if keyed:
         headers.popall("Authorization", None)
     headers["Accept-Encoding"] = "identity"
     return headers
+
+
+def named_by_connection(value: str) -> frozenset[str]:
+    """Return the headers that a client says are of its own connection only: they go no further."""
+    if value.lower() in ("", "keep-alive", "close"):
+        return frozenset()
+    return frozenset(name.strip().lower() for name in value.split(","))
 
 
 def client_headers(headers: CIMultiDictProxy[str], waited: float) -> CIMultiDict[str]:
