@@ -105,7 +105,8 @@ class Engine:
             usage |= self.details
             return web.json_response({"model": self.names[0], "usage": usage})
         chunks = [self.first, *FIXED_CHUNKS[1:]]
-        if (asked.get("stream_options") or {}).get("include_usage"):
+        options = asked.get("stream_options")
+        if isinstance(options, dict) and options.get("include_usage"):
             chunks.append(USAGE_CHUNK)
         chunks.append(DONE)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

@@ -234,6 +234,22 @@ async def test_what_is_no_http_is_told_so_in_openai_form_and_does_not_fill_the_l
     await ended(reader)
 
 
+@pytest.mark.parametrize(
+    ("coding", "status"), [("gzip", 400), ("deflate", 400), ("br", 415), ("zstd", 415)]
+)
+async def test_a_body_that_cannot_be_unpacked_is_refused_and_not_in_the_log(
+    world: World, dial: Dial, caplog: pytest.LogCaptureFixture, coding: str, status: int
+) -> None:
+    with caplog.at_level(logging.INFO):
+        reader, writer = await dial(world)
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Encoding: {coding}\r\n"
+        writer.write(head.encode() + b"Content-Length: 900\r\n\r\n" + b"\xffnothing packed" * 50)
+        got, _, answer = await answer_of(reader)
+        assert (got, answer["error"]["type"]) == (status, "invalid_request_error")
+        await ended(reader)
+    assert caplog.records == []
+
+
 async def test_one_connection_too_many_costs_the_one_that_is_idle_for_longest(
     make_world: MakeWorld, dial: Dial
 ) -> None:

@@ -67,3 +67,14 @@ async def test_an_answer_that_is_no_json_comes_back_byte_for_byte(world: World, 
     async with world.http.post(world.url(path), json={"model": "llama"}) as response:
         assert response.status == 299
         assert await response.read() == engine.error
+
+
+async def test_headers_of_the_client_s_own_connection_go_no_further(world: World) -> None:
+    engine = await world.awake()
+    headers = {"Connection": "keep-alive, X-Mine", "X-Mine": "1", "TE": "trailers", "X-Other": "2"}
+    async with world.http.post(world.url(), json={"model": "llama"}, headers=headers) as response:
+        assert response.status == 200
+    ((_, sent, _),) = engine.requests
+    names = {name.lower() for name in sent}
+    assert "x-other" in names
+    assert not {"connection", "x-mine", "te"} & names

@@ -1,0 +1,1 @@
+"""What `bench/fuzz.py` sends, where, and what must never come back."""
