@@ -91,7 +91,7 @@ class Desk:
             place.ticket, size, now, owner=owner, prefix=prefix, no_wait=no_wait
         )
         self._run(effects)
-        if place.refusal is not None and place.refusal.code == ErrorCode.WOULD_WAIT:
+        if place.refusal is not None and place.refusal.code == ErrorCode.WOULD_WAIT.value:
             self._note_wish()
         if place.future is not None:
             self._arm(now + self.entry.terms.max_wait)
