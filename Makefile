@@ -71,7 +71,8 @@ check-generated: $(READY) ## Fail if a generated file differs from what generati
 
 constraints: ## Resolve constraints/*.txt anew (needs uv, which .venv has); UPGRADE=--upgrade takes newer versions
 	@for part in "build constraints/build.in" "runtime pyproject.toml" \
-		"dev pyproject.toml --group dev -c constraints/runtime.txt"; do \
+		"dev pyproject.toml --group dev -c constraints/runtime.txt" \
+		"../dev/clients/requirements dev/clients/requirements.in"; do \
 		set -- $$part; name=$$1; shift; \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--no-annotate --custom-compile-command "make constraints" $(UPGRADE) "$$@" -o constraints/$$name.txt; \

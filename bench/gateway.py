@@ -63,7 +63,7 @@ class Door:
 
     def awake(self, port: int) -> None:
         """Have an endpoint `llama` with one pod at *port*."""
-        engine: Any = SimpleNamespace(port=port)
+        engine: Any = SimpleNamespace(port=port, names=[])
         self.world.endpoint(scaling={"maxReplicas": 1, "inFlightPerReplica": 10_000})
         self.world.deployment(replicas=1)
         self.world.pod(engine, ready=True)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,10 @@ class GatewayProcess:
         line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
         return int(line.split()[1]) * 1024 / 1e6
 
+    def open_files(self) -> int:
+        """Return how many files, which sockets are, it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
     async def demand(self) -> Json:
         """Return its demand report by endpoint."""
         url = f"http://127.0.0.1:{self.internal_port}/internal/v1/demand"
@@ -63,9 +67,13 @@ class GatewayProcess:
 
 @asynccontextmanager
 async def running_gateway(
-    world: World, core: int, name: str = "gateway-1"
+    world: World,
+    core: int,
+    name: str = "gateway-1",
+    settings: Mapping[str, str] | None = None,
+    log: Path | None = None,
 ) -> AsyncIterator[GatewayProcess]:
-    """Run a gateway on *core* while the block runs.
+    """Run a gateway on *core* while the block runs, with more *settings* by field; *log* gets what it says.
 
     Raises:
         HarnessError: it did not become ready.
@@ -85,9 +93,14 @@ async def running_gateway(
                 "TORPOR_GATEWAY_KUBECONFIG": str(config),
                 "TORPOR_GATEWAY_LOG_LEVEL": "ERROR",
             }
+            | {
+                f"TORPOR_GATEWAY_{field.upper()}": value
+                for field, value in (settings or {}).items()
+            }
         )
         command = ["taskset", "-c", str(core), sys.executable, "-m", "torpor", "gateway"]
-        process = subprocess.Popen(command, env=env)
+        output = None if log is None else log.open("wb")
+        process = subprocess.Popen(command, env=env, stdout=output, stderr=output)
         try:
             found = GatewayProcess(process.pid, port, internal)
             await _ready(found, process)
@@ -99,6 +112,8 @@ async def running_gateway(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if output is not None:
+                output.close()
 
 
 async def _ready(found: GatewayProcess, process: subprocess.Popen[bytes]) -> None:

@@ -17,7 +17,7 @@ ANSWER = (
     '"message":{"role":"assistant","content":"Hello! How can I help you today?"},"finish_reason":"stop"}],'
     '"usage":{"prompt_tokens":11,"completion_tokens":9,"total_tokens":20}}'
 )
-MODELS = '{"object":"list","data":[{"id":"llama","object":"model"}]}'
+MODELS = '{"object":"list","data":[{"id":"llama","object":"model"},{"id":"@shop/llama","object":"model"}]}'
 _CONFIG = """
 daemon off;
 worker_processes 1;

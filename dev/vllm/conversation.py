@@ -12,7 +12,10 @@ from typing import Any
 
 RECORDED = Path(__file__).resolve().parent / "recorded.json"
 
-ARGUMENTS = ("--served-model-name", "tiny", "alias", "--max-model-len", "1024")
+ARGUMENTS = (
+    *("--served-model-name", "tiny", "alias", "--max-model-len", "1024"),
+    *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
+)
 """What the engine is started with for this conversation."""
 
 Json = Any
@@ -89,6 +92,26 @@ def _responses(**more: Json) -> Json:
     return {"model": "tiny", "input": "hello", "max_output_tokens": 3, **more}
 
 
+LOOK_OUTSIDE: Json = {
+    "name": "look_outside",
+    "description": "See whether it is spring",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string", "enum": ["Oslo"]}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+}
+
+
+def _tools(choice: Json, **more: Json) -> Json:
+    """A chat that must call a tool."""
+    tools = [{"type": "function", "function": LOOK_OUTSIDE}]
+    return _chat(tools=tools, tool_choice=choice, max_tokens=64, **more)
+
+
+_NAMED = {"type": "function", "function": {"name": "look_outside"}}
+
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 
 QUESTIONS = (
@@ -110,6 +133,14 @@ QUESTIONS = (
         "chat streamed with usage in each chunk",
         CHAT,
         _chat(max_tokens=3, stream=True, stream_options=_EACH),
+    ),
+    Question("chat that names a tool", CHAT, _tools(_NAMED)),
+    Question("chat that requires a tool", CHAT, _tools("required")),
+    Question("chat that names a tool, streamed", CHAT, _tools(_NAMED, stream=True)),
+    Question(
+        "chat that requires a tool, streamed with usage in each chunk",
+        CHAT,
+        _tools("required", stream=True, stream_options=_EACH),
     ),
     Question("completion", TEXT, _text()),
     Question("completion of two prompts", TEXT, _text(prompt=["hello", "you"], max_tokens=2)),

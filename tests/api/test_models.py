@@ -71,6 +71,14 @@ def test_the_name_and_its_aliases_are_served_name_first() -> None:
     assert endpoint.served_names == ("org/llama", "default")
     assert endpoint.model_name == "org/llama"
     assert endpoint.key == "prod/llama"
+    assert endpoint.engine_names == ("org/llama", "default", "@prod/llama")
+
+
+def test_no_client_s_name_can_be_an_endpoint_s_own() -> None:
+    own = _endpoint().engine_names[-1]
+    for model in ({"name": own}, {"aliases": [own]}):
+        with pytest.raises(ValidationError):
+            _endpoint({"model": {"source": "s3://models/llama", **model}})
 
 
 @pytest.mark.parametrize(

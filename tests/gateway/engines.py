@@ -32,17 +32,19 @@ class Engine:
         """If set, streams wait for it after their first chunk."""
         self.first = FIXED_CHUNKS[0]
         """The first chunk of a stream."""
-        self.repeats = 1
-        """How often the first chunk comes."""
-        self.written = 0
-        """Bytes of streams that were written so far."""
         self.details: Json = {}
         """More members of the usage of answers that do not stream."""
+        self.endless = False
+        """Streams do not end, and come as fast as they are read."""
+        self.sent = 0
+        """Bytes of streams that do not end."""
         self.status = 200
         self.error: bytes | None = None
         self.break_after: int | None = None
         """Cut the connection after this many chunks (0: before the headers)."""
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.generated = 0
+        """Requests that were for a model of its own."""
         self.left = 0
         """Requests whose client left before the answer was complete."""
         self.running = 0
@@ -94,23 +96,29 @@ class Engine:
             headers = {"Content-Type": "application/json"}
             return web.Response(status=self.status, body=self.error, headers=headers)
         asked: Json = json.loads(body) if body.startswith(b"{") else {}
+        if asked and asked["model"] not in self.names:
+            error = {"message": f"The model `{asked['model']}` does not exist.", "code": 404}
+            return web.json_response({"error": error}, status=404)
+        self.generated += 1
         if not asked.get("stream"):
             usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
             usage |= self.details
-            return web.json_response({"model": asked.get("model"), "usage": usage})
-        chunks = [*[self.first] * self.repeats, *FIXED_CHUNKS[1:]]
+            return web.json_response({"model": self.names[0], "usage": usage})
+        chunks = [self.first, *FIXED_CHUNKS[1:]]
         if (asked.get("stream_options") or {}).get("include_usage"):
             chunks.append(USAGE_CHUNK)
         chunks.append(DONE)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        while self.endless:
+            await response.write(FIXED_CHUNKS[0] * 100)
+            self.sent += 100 * len(FIXED_CHUNKS[0])
         for number, chunk in enumerate(chunks):
             if number == self.break_after:
                 assert request.transport is not None
                 request.transport.abort()
                 raise ConnectionResetError
             await response.write(chunk)
-            self.written += len(chunk)
             if number == 0 and self.between is not None:
                 await self.between.wait()
         return response

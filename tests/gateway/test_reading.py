@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from typing import Any
@@ -96,6 +97,26 @@ def test_an_engine_is_asked_for_usage_in_each_chunk_unless_the_client_did(
     assert (ask.adds_usage, ask.adds_stats) == (own, each)
     sent = json.loads(write_body(ask, "m"))["stream_options"]
     assert sent == {"include_usage": True, "continuous_usage_stats": True}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"m"}',
+        b'{"a": [{"model": "n"}], "model" : "m" }',
+        b'{"a": {"model": "m"}, "mod\\u0065l": "m"}',
+        b'{"a": "\\"model\\": \\"m\\"", "model": "m"}',
+        b'{"a": "\\\\", "model": "m", "stop": ["model"]}',
+        b'{"model": "\\u006d"}',
+        b'{"\xc3\xa9": "\xc3\xa9", "model":\n"m", "b": "model"}',
+        b'{"model": "x", "model": "m"}',
+    ],
+)
+def test_only_the_model_of_the_request_itself_gets_another_name(body: bytes) -> None:
+    ask = read_ask(CHAT, "application/json", body)
+    assert isinstance(ask, Ask)
+    written = write_body(ask, "@a/m")
+    assert json.loads(written) == json.loads(body) | {"model": "@a/m"}
 
 
 def test_strange_stream_options_are_left_to_the_engine() -> None:
@@ -219,10 +240,19 @@ def test_names_come_and_go_with_their_endpoint() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "known"),
-    [("big", "big"), ("a/big", "big"), ("alias", "alias"), ("a/alias", "alias"), ("a/m", "big")],
+    [
+        ("big", "@a/m"),
+        ("a/big", "@a/m"),
+        ("alias", "@a/m"),
+        ("a/alias", "@a/m"),
+        ("a/m", "@a/m"),
+        ("legal", "legal"),
+        ("a/legal", "legal"),
+    ],
 )
-def test_the_engine_hears_the_name_it_knows(asked: str, known: str) -> None:
-    assert engine_name(entry("a/m", "big", "alias"), asked) == known
+def test_the_engine_hears_a_name_that_is_its_own_or_an_adapter_s(asked: str, known: str) -> None:
+    adapted = dataclasses.replace(entry("a/m", "big", "alias", "legal"), adapters=("legal",))
+    assert engine_name(adapted, asked) == known
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer  ", "Basic abc", "token"])
@@ -263,3 +293,66 @@ def test_a_clock_that_steps_back_makes_no_negative_interval() -> None:
     busy.begin(1000)
     busy.end(900)
     assert list(busy.intervals) == [[1000, 1000]]
+
+
+def form_of(*parts: tuple[str, str]) -> bytes:
+    return (
+        "".join(f"--B\r\n{head}\r\n\r\n{value}\r\n" for head, value in parts).encode()
+        + b"--B--\r\n"
+    )
+
+
+FORM = "multipart/form-data; boundary=B"
+DISPOSITION = "Content-Disposition: form-data"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f'{DISPOSITION}; name="model"',
+        f"{DISPOSITION}; name=model",
+        "content-disposition:form-data;name=model",
+        f'{DISPOSITION}; filename="a; name=file"; name="model"',
+        f'Content-Type: text/plain\r\n{DISPOSITION}; name="model"; x=1',
+    ],
+)
+def test_a_form_names_its_model_however_it_is_written(head: str) -> None:
+    asked = read_ask("/v1/audio/transcriptions", FORM, form_of((head, "llama")))
+    assert isinstance(asked, Ask)
+    assert asked.model == "llama"
+    other = write_body(asked, "other")
+    assert b"\r\n\r\nother\r\n--B--" in other
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f'{DISPOSITION}; name="file"; filename="x; name=model"',
+        f'{DISPOSITION}; name="file"; filename="x\\"; name=model"',
+        f'{DISPOSITION}; name="models"',
+        'X-Note: form-data; name="model"',
+        "content-disposition:" * 200_000,
+        "content-disposition: form-data" + "; name=" * 300_000,
+    ],
+    ids=["in-a-file-name", "behind-an-escape", "longer", "another-header", "repeated", "endless"],
+)
+def test_what_only_looks_like_the_model_s_field_is_none(head: str) -> None:
+    """The last two would take minutes if a line were looked at anew from each of its characters."""
+    asked = read_ask("/v1/audio/transcriptions", FORM, form_of((head, "llama")))
+    assert isinstance(asked, Refusal)
+    assert asked.code == "model_missing"
+
+
+def test_json_of_any_depth_is_rewritten_or_refused() -> None:
+    """What could be read can be written anew: the parser's own limit of depth is met only once."""
+    outcomes = set()
+    for depth in range(900, 1100):
+        inner = "[" * depth + "]" * depth
+        body = f'{{"stream": true, "x": {inner}, "model": "shop/llama"}}'.encode()
+        asked = read_ask(CHAT, "application/json", body)
+        outcomes.add(type(asked))
+        if isinstance(asked, Ask):
+            assert inner.encode() in write_body(asked, "llama")
+        else:
+            assert asked.code == "invalid_json"
+    assert outcomes == {Ask, Refusal}

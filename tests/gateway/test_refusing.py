@@ -29,6 +29,16 @@ async def post(world: World, body: bytes, path: str = CHAT, **headers: str) -> t
         return response.status, await response.json()
 
 
+async def test_a_name_of_many_bytes_is_not_told_back_and_costs_no_time(world: World) -> None:
+    world.sleeping("llama-8b")
+    await world.lists("llama-8b")
+    for name in ("x" * 1_000_000, "\ud800" * 100_000, "llama\n-8b"):
+        status, answer, _ = await world.ask(name)
+        assert (status, answer["error"]["code"]) == (404, "model_not_found")
+        assert len(answer["error"]["message"]) < 500
+        assert "\n" not in answer["error"]["message"]
+
+
 async def test_an_unknown_model_is_404_with_close_names(world: World) -> None:
     world.sleeping("llama-8b")
     await world.lists("llama-8b")
@@ -82,15 +92,46 @@ async def test_a_body_that_never_ends_is_408(make_world: MakeWorld) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [("GET", CHAT, 405), ("GET", "/v1/nothing", 404), ("POST", "/v1/batches", 404)],
+    ("method", "path", "status", "words"),
+    [
+        ("GET", CHAT, 405, "only POST"),
+        ("GET", "/v1/nothing", 404, "/v1/models lists"),
+        ("GET", "/" + "x" * 5000, 404, "/v1/models lists"),
+        ("POST", "/v1/batches", 404, "send each request of a batch by itself"),
+        ("GET", "/v1/batches/batch_1", 404, "send each request of a batch by itself"),
+        ("POST", "/v1/files", 404, "send their content in the request itself"),
+        ("GET", "/v1/responses/resp_1", 404, "send the whole conversation"),
+        ("POST", "/v1/fine_tuning/jobs", 404, "spec.model.adapters"),
+        ("GET", "/v1/realtime?model=llama", 404, "no WebSockets"),
+        ("POST", "/v1/vector_stores", 404, "/v1/embeddings"),
+    ],
 )
 async def test_other_paths_are_refused_in_openai_form(
-    world: World, method: str, path: str, status: int
+    world: World, method: str, path: str, status: int, words: str
 ) -> None:
     async with world.http.request(method, world.url(path)) as response:
         assert response.status == status
-        assert (await response.json())["error"]["message"]
+        assert response.headers["x-should-retry"] == "false"
+        error = (await response.json())["error"]
+    assert words in error["message"]
+    assert len(error["message"]) < 400
+
+
+async def test_health_checks_lists_and_scrapes_wake_nothing(world: World) -> None:
+    world.sleeping()
+    await world.lists("llama")
+    for method in ("GET", "HEAD"):
+        for path in ("/health", "/v1/models", "/v1/models/llama", "/v1/models/shop/llama"):
+            async with world.http.request(method, world.url(path)) as response:
+                assert response.status == 200, (method, path)
+    for path in ("/healthz", "/readyz", "/metrics", "/internal/v1/demand"):
+        assert (await world.internal(path))[0] == 200
+    asked = world.asking()  # whatever they had woken would be written before this one is
+    await until(lambda: world.api.patches)
+    world.pod(await world.engine())
+    assert (await asked)[0] == 200
+    assert len(world.api.patches) == 1
+    assert (await world.demand())["requests"]["total"] == 1
 
 
 async def test_a_key_is_needed_where_the_endpoint_has_keys(world: World) -> None:

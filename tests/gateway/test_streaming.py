@@ -59,24 +59,24 @@ async def test_an_answer_that_is_no_stream_is_counted_too(world: World) -> None:
 
 async def test_unknown_members_and_the_query_reach_the_engine_unchanged(world: World) -> None:
     engine = await world.awake()
-    body = b'{ "x" : 1.50, "model":"llama" , "y":"\\u00e9" }  '
+    body = b'{ "x" : 1.50, "model":"%s" , "y":"\\u00e9" }  '
     url = URL(world.url() + "?a=1&b=%2F", encoded=True)
-    async with world.http.post(url, data=body, headers={"x-mine": "1"}) as response:
+    async with world.http.post(url, data=body % b"llama", headers={"x-mine": "1"}) as response:
         assert response.status == 200
     path, headers, got = engine.requests[0]
     assert path == "/v1/chat/completions?a=1&b=%2F"
-    assert got == body
+    assert got == body % b"@shop/llama"
     assert headers["x-mine"] == "1"
     assert headers["Accept-Encoding"] == "identity"
 
 
-async def test_a_qualified_name_is_spelled_as_the_engine_knows_it(world: World) -> None:
+async def test_every_name_of_a_model_is_spelled_as_only_its_engine_knows_it(world: World) -> None:
     model = {"source": "s3://models/x/", "name": "org/llama", "aliases": ["gpt-x"]}
     engine = await world.awake("org/llama", "gpt-x", model=model)
     for name in ["org/llama", "shop/org/llama", "shop/llama", "gpt-x", "shop/gpt-x"]:
         assert (await world.ask(name))[0] == 200, name
     sent = [json.loads(body)["model"] for _, _, body in engine.requests]
-    assert sent == ["org/llama", "org/llama", "org/llama", "gpt-x", "gpt-x"]
+    assert sent == ["@shop/llama"] * 5
 
 
 async def test_an_upload_names_its_model_in_the_form(world: World) -> None:
@@ -90,7 +90,7 @@ async def test_an_upload_names_its_model_in_the_form(world: World) -> None:
         async with world.http.post(url, data=form) as response:
             assert response.status == 200
     first, second = (body for _, _, body in engine.requests)
-    assert b'name="model"\r\n\r\nllama\r\n' in second
+    assert b'name="model"\r\n\r\n@shop/llama\r\n' in second
     assert b"\x00\r\n\x01" * 50 in second
     assert len(first) == len(second)
 

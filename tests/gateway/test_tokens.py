@@ -17,6 +17,7 @@ from tests.engine_standin.conftest import Standin, launch, make_checkpoint
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.engines import Engine
 from tests.gateway.world import World
+from torpor.api.endpoint import own_name
 
 REQUESTS, AT_ONCE = 10_000, 48
 TOKENS_PER_SECOND = 400
@@ -123,6 +124,7 @@ async def test_tokens_equal_the_engine_s_own_but_for_what_nobody_was_given(
         tmp_path / "log",
         "--served-model-name",
         "llama",
+        own_name("shop", "llama"),
         TOKENS_PER_SECOND=TOKENS_PER_SECOND,
     )
     try:
@@ -132,7 +134,7 @@ async def test_tokens_equal_the_engine_s_own_but_for_what_nobody_was_given(
         world.http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         world.endpoint(scaling={"inFlightPerReplica": AT_ONCE})
         world.deployment(replicas=1)
-        world.pod(cast("Engine", SimpleNamespace(port=engine.port)), ready=True)
+        world.pod(cast("Engine", SimpleNamespace(port=engine.port, names=[])), ready=True)
         await world.sees("pod-1")
         told = Told()
         await ask_all(world, told)

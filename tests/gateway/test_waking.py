@@ -9,6 +9,7 @@ import pytest
 from tests.gateway.apiserver import PODS
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import READY, World, until
+from torpor.api.endpoint import own_name
 
 KEY = "shop/llama"
 
@@ -178,16 +179,17 @@ async def test_waiters_go_out_in_order_and_never_more_than_a_pod_may_have(world:
     ]
 
 
-async def test_a_pod_that_lists_another_model_is_not_used(world: World) -> None:
+async def test_a_pod_of_another_endpoint_with_the_same_model_is_not_used(world: World) -> None:
     world.sleeping()
     await world.lists("llama")
     asked = world.asking()
     await until(lambda: world.api.patches)
-    engine = await world.engine("stranger")
+    engine = await world.engine("llama")
     world.pod(engine)
+    ours, engine.names = engine.names, ["llama", own_name("mall", "llama")]
     await until(lambda: engine.connections)
     assert not asked.done()
-    engine.names = ["llama"]
+    engine.names = ours
     assert (await asked)[0] == 200
 
 

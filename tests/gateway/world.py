@@ -13,6 +13,7 @@ import aiohttp
 
 from tests.gateway.apiserver import DEPLOYMENTS, ENDPOINTS, PODS, ApiServer
 from tests.gateway.engines import Engine
+from torpor.api.endpoint import own_name
 from torpor.cluster.connect import connect
 from torpor.gateway.program import Gateway
 from torpor.metrics import PrometheusGatewayMetrics
@@ -122,8 +123,8 @@ class World:
         self.endpoint(name, namespace, **spec)
         self.deployment(name, namespace)
 
-    async def engine(self, *names: str) -> Engine:
-        engine = await Engine(*names).start()
+    async def engine(self, *names: str, port: int = 0) -> Engine:
+        engine = await Engine(*names).start(port)
         self.engines.append(engine)
         return engine
 
@@ -137,7 +138,9 @@ class World:
         owner: str | None = None,
         **metadata: Any,
     ) -> None:
-        """An engine pod of an endpoint, running at *engine*."""
+        """An engine pod of an endpoint, running at *engine*, which is told whose it is."""
+        if (own := own_name(namespace, name)) not in engine.names:
+            engine.names.append(own)
         labels = LABELS | {
             "torpor.dev/endpoint": name,
             "torpor.dev/gpu-class": "l40s",
@@ -174,6 +177,11 @@ class World:
         self.pod(engine, ready=True)
         await self.sees("pod-1")
         return engine
+
+    def hear_pods(self) -> None:
+        """Let the watches of pods, which were late, tell what has happened."""
+        self.api.late.discard(PODS)
+        self.api.cut_watches()
 
     # The gateway
 

@@ -135,10 +135,10 @@ def test_the_engine_sees_its_own_weights_and_no_others() -> None:
 def test_a_pod_says_whose_it_is_and_which_names_it_answers_to() -> None:
     pod = template(endpoint(model={"name": "llama", "aliases": ["big"]}))
     assert pod["metadata"]["labels"][names.ENDPOINT_UID_LABEL] == "uid-of-tiny"
-    assert pod["metadata"]["annotations"][names.SERVED_NAMES] == "llama big"
+    assert pod["metadata"]["annotations"][names.SERVED_NAMES] == "llama big @ml/tiny"
     args = engine(pod)["args"]
     served = args[args.index("--served-model-name") + 1 : args.index("--host")]
-    assert served == ["llama", "big"]
+    assert served == ["llama", "big", "@ml/tiny"]
 
 
 def test_an_unplaced_endpoint_has_no_pod() -> None:

@@ -95,6 +95,8 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--shutdown-timeout", type=int, default=0)
     parser.add_argument("--enable-prompt-tokens-details", action="store_true")
     parser.add_argument("--enable-force-include-usage", action="store_true")
+    parser.add_argument("--enable-auto-tool-choice", action="store_true")
+    parser.add_argument("--tool-call-parser")
     parser.add_argument("--enable-lora", action="store_true")
     parser.add_argument("--lora-modules", nargs="+", type=parse_adapter, default=[])
     parser.add_argument("--max-lora-rank", type=int, choices=LORA_RANKS, default=16)

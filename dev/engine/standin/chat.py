@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 from . import errors, sse, text
 from .core import Plan
 from .service import Service, make_id, read_limit
+from .tools import Call, read_call
 from .wire import Answer, Request, json_answer
 
 
@@ -17,10 +19,13 @@ async def answer(service: Service, request: Request) -> Answer:
     prompt, said = text.render_chat(messages), text.last_said(messages)
     asked = read_limit(body, "max_completion_tokens", "max_tokens")
     plan = service.plan(body, prompt, said, asked)
+    call = read_call(body)
+    if call is not None:
+        plan = replace(plan, tokens=text.split(call.arguments), finish_reason=call.finish_reason)
     identity = make_id("chatcmpl", request)
     if body.get("stream"):
-        return sse.stream(sse.end_with_done(_chunks(service, body, plan, identity)))
-    return json_answer(await _whole(service, plan, identity))
+        return sse.stream(sse.end_with_done(_chunks(service, body, plan, call, identity)))
+    return json_answer(await _whole(service, plan, call, identity))
 
 
 def read_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -46,7 +51,7 @@ def read_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
     return messages
 
 
-async def _whole(service: Service, plan: Plan, identity: str) -> dict[str, Any]:
+async def _whole(service: Service, plan: Plan, call: Call | None, identity: str) -> dict[str, Any]:
     created = int(time.time())
     spoken, finish = [], plan.finish_reason
     async for token in service.core.run(plan):
@@ -54,15 +59,19 @@ async def _whole(service: Service, plan: Plan, identity: str) -> dict[str, Any]:
             finish = "abort"
             break
         spoken.append(token)
-    message = {
+    said = "".join(spoken)
+    message: dict[str, Any] = {
         "role": "assistant",
-        "content": "".join(spoken),
+        "content": "" if call else said,
         "refusal": None,
         "annotations": None,
         "audio": None,
         "function_call": None,
-        "reasoning": None,
     }
+    if call is not None:
+        function = {"name": call.name, "arguments": said}
+        message["tool_calls"] = [{"id": call.id, "type": "function", "function": function}]
+    message["reasoning"] = None
     choices = [
         {
             "index": index,
@@ -94,7 +103,7 @@ async def _whole(service: Service, plan: Plan, identity: str) -> dict[str, Any]:
 
 
 async def _chunks(
-    service: Service, body: dict[str, Any], plan: Plan, identity: str
+    service: Service, body: dict[str, Any], plan: Plan, call: Call | None, identity: str
 ) -> AsyncGenerator[bytes, None]:
     """The role once the first token is there, one delta per token, the usage if asked for."""
     last_usage, each_usage = service.wants_usage(body)
@@ -128,16 +137,21 @@ async def _chunks(
         finished = token is None or sent == len(plan.tokens)
         ending = {"stop_reason": plan.stop_reason} if finished else {}
         stamp = {"system_fingerprint": service.fingerprint} if finished and not last_usage else {}
+        deltas: list[dict[str, Any]] = [{"content": token or ""}]
+        if call is not None:
+            deltas = call.deltas(token, first=sent == 1, finished=finished)
         for index in range(plan.copies):
-            choice = {
-                "index": index,
-                "delta": {"content": token or ""},
-                "logprobs": None,
-                "finish_reason": finish if finished else None,
-                **ending,
-                "token_ids": None,
-            }
-            yield chunk(choice, sent, **stamp)
+            for delta in deltas:
+                ends = finished and delta is deltas[-1]
+                choice = {
+                    "index": index,
+                    "delta": delta,
+                    "logprobs": None,
+                    "finish_reason": finish if ends else None,
+                    **(ending if ends else {}),
+                    "token_ids": None,
+                }
+                yield chunk(choice, sent, **(stamp if ends else {}))
     if last_usage:
         usage = service.final_usage(plan.prompt_tokens, sent * plan.copies)
         last = {"usage": usage, "system_fingerprint": service.fingerprint}

@@ -73,7 +73,8 @@ def held_back(endpoint: InferenceEndpoint, picture: Picture, wanted: Wanted) -> 
     """Say whether the running template is kept although the spec has moved on (scaling.rollout: whenIdle).
 
     1 nothing runs, or nothing works      → no: there is nobody to disturb
-    2 the names it is served by changed   → no: clients already ask by the new ones, and the engine knows the old
+    2 the names it is served by changed   → no: clients and gateways already ask by the new ones, and the engine knows
+                                            the old
     3 kept warm by minReplicas, and idle  → no: it never sleeps, so this is the moment
     4 otherwise                           → yes, until it sleeps
     """
@@ -85,7 +86,7 @@ def held_back(endpoint: InferenceEndpoint, picture: Picture, wanted: Wanted) -> 
         return False
     if workload.replicas == 0 or not any(pod.ready for pod in picture.pods):
         return False
-    if workload.served_names and workload.served_names != " ".join(endpoint.asked_names):
+    if workload.served_names != " ".join(endpoint.asked_names):
         return False
     return not _idle_at_the_floor(endpoint, picture)
 

@@ -44,16 +44,14 @@ class Visit:
         self.began = clock.monotonic()
         self.began_ms = clock.now_ms()
         self.endpoint = self.model = self.key = ""
-        self.status = 0
-        """As it is counted, where that may differ from what was sent: an answer can break after its 200."""
+        self.status = CLIENT_LEFT
         self.waited = 0.0
         self.first_byte: float | None = None
         """Seconds from the arrival of the body to the first byte of the engine's answer."""
         self.used: Used = NOTHING_USED
 
     def line(self, request: Request) -> bytes:
-        """Return what the log has of it at its end."""
-        reply = request.reply
+        """Return what the log has of it, now that *request* has its answer."""
         stamp = datetime.fromtimestamp(self.began_ms / 1000, UTC).isoformat(timespec="milliseconds")
         said: dict[str, Any] = {
             "time": stamp.replace("+00:00", "Z"),
@@ -63,8 +61,8 @@ class Visit:
             "endpoint": self.endpoint,
             "model": self.model[:LONGEST_WORD],
             "key": self.key,
-            "status": self.status or (reply.status if reply.ended else CLIENT_LEFT),
-            "bytes": reply.sent,
+            "status": self.status,
+            "bytes": request.reply.sent,
             "waitedMs": _ms(self.waited),
             "firstByteMs": _ms(self.first_byte),
             "totalMs": _ms(clock.monotonic() - self.began),

@@ -23,6 +23,10 @@ PROMPT_PATHS = SSE_PATHS
 
 _decoder = json.JSONDecoder()
 _space = re.compile(r"[ \t\n\r]*")
+_parameter = re.compile(rb';[ \t]*([A-Za-z*]+)=("(?:[^"\\]|\\.)*"|[^;"]*)')
+LONGEST_HEAD = 8192
+"""Bytes above the value of a form field; what has more of them is no model's name."""
+_model = re.compile(rb'(?<!\\)"model"[ \t\n\r]*:[ \t\n\r]*("[^"\\]*")')
 
 
 @dataclass(slots=True)
@@ -73,16 +77,25 @@ def write_body(ask: Ask, engine_name: str) -> bytes:
             return ask.body
         start, end = _find_field(ask.body, ask.boundary) or (0, 0)
         return ask.body[:start] + engine_name.encode() + ask.body[end:]
-    changes: Json = {}
+    body, changes = ask.body, {}
     if engine_name != ask.model:
-        changes["model"] = engine_name
+        body = _put_model(body, ask.members, engine_name)
     if ask.adds_stats:
         changes["stream_options"] = {
             **(ask.members.get("stream_options") or {}),
             "include_usage": True,
             "continuous_usage_stats": True,
         }
-    return rewrite(ask.body, ask.members, changes) if changes else ask.body
+    return rewrite(body, ask.members, changes) if changes else body
+
+
+def _put_model(body: bytes, members: Json, name: str) -> bytes:
+    """Return the body with another model: where only one member can be meant it is found without reading the rest."""
+    if body.count(b'"model"') == 1 and b"\\u" not in body:
+        found = _model.search(body)
+        if found is not None:
+            return body[: found.start(1)] + json.dumps(name).encode() + body[found.end(1) :]
+    return rewrite(body, members, {"model": name})
 
 
 def rewrite(body: bytes, members: Json, changes: Json) -> bytes:
@@ -131,6 +144,17 @@ def _read_multipart(content_type: str, body: bytes) -> Ask | Refusal:
     return Ask(body, model, None, boundary)
 
 
+def _field_name(head: bytes) -> bytes | None:
+    """Return the name of a form field, from the lines above its value."""
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-disposition":
+            for parameter in _parameter.finditer(value):
+                if parameter.group(1).lower() == b"name":
+                    return parameter.group(2).strip().strip(b'"')
+    return None
+
+
 def _find_field(body: bytes, boundary: bytes) -> tuple[int, int] | None:
     """Return the byte range of the value of the form field `model`."""
     start = body.find(boundary)
@@ -139,9 +163,7 @@ def _find_field(body: bytes, boundary: bytes) -> tuple[int, int] | None:
         end = body.find(b"\r\n" + boundary, head)
         if head < 0 or end < 0:
             return None
-        if re.search(
-            rb'(?i)content-disposition:[^\r\n]*[ ;]name="?model"?(;|\r|$)', body[start:head]
-        ):
+        if head - start <= LONGEST_HEAD and _field_name(body[start:head]) == b"model":
             return head + 4, end
         start = end + 2
     return None

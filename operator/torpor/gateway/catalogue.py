@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from torpor.api.conditions import Reason
-from torpor.api.endpoint import InferenceEndpointSpec, Routing
+from torpor.api.endpoint import InferenceEndpointSpec, Routing, own_name
 from torpor.domain.waitroom import Refusal, Terms, Willing
 from torpor.metrics import Whose
 
@@ -62,6 +62,11 @@ class Entry:
     def key(self) -> str:
         """Return `namespace/name`."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def own_name(self) -> str:
+        """Return the name that no other endpoint's engine answers to, whatever stands at an address."""
+        return own_name(self.namespace, self.name)
 
     @property
     def whose(self) -> Whose:

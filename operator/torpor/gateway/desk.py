@@ -244,7 +244,7 @@ class Desk:
         answered = False
         try:
             answered = await self._tools.prober.probe(
-                self.entry.names[0],
+                self.entry.own_name,
                 lambda: self._addresses.get(uid) if self.room.wants_probe(uid) else None,
             )
         finally:

@@ -14,6 +14,9 @@ from torpor.domain.waitroom import Refusal
 from torpor.gateway.catalogue import Entry
 from torpor.metrics import Client
 
+LONGEST_NAME = 1024
+"""A longer one is not compared with those that there are, which would take time for each character."""
+LONGEST_SHOWN = 64
 HINTED_NAMES = 200
 """Names that an unknown one is compared with: a mistake must not cost more than a request."""
 HINTED_NAMESAKES = 5
@@ -107,6 +110,9 @@ class Directory:
                     yield (name if bare else f"{entry.namespace}/{name}"), entry
 
     def _unknown(self, model: str, digest: bytes | None) -> Refusal:
+        if len(model) > LONGEST_NAME:
+            words = f"The model {model[:LONGEST_SHOWN]!r}… does not exist: no name has {len(model)} characters"
+            return Refusal(404, "model_not_found", words)
         known = [name for name, _ in itertools.islice(self.listing(digest), HINTED_NAMES)]
         close = difflib.get_close_matches(model, known, n=3)
         hint = f"; close to it: {', '.join(close)}" if close else ""
@@ -124,11 +130,13 @@ class Directory:
 
 
 def engine_name(entry: Entry, model: str) -> str:
-    """Return the name under which the engine itself knows what the caller called *model*."""
-    if model in entry.names:
-        return model
-    bare = model.removeprefix(f"{entry.namespace}/")
-    return bare if bare in entry.names else entry.names[0]
+    """Return the name under which the engine is asked for what the caller called *model*.
+
+    An adapter has no other name than its own. For the model itself it is one that only this endpoint's engines know:
+    whoever got the address of an engine that is gone refuses it.
+    """
+    bare = model if model in entry.names else model.removeprefix(f"{entry.namespace}/")
+    return bare if bare in entry.adapters else entry.own_name
 
 
 def client_of(entry: Entry, digest: bytes | None, name: str) -> Client:

@@ -9,6 +9,7 @@ import logging
 from torpor.domain.refusals import starting
 from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
+from torpor.gateway.absent import explain_absence
 from torpor.gateway.accesslog import AccessLog, Visit
 from torpor.gateway.asking import Ask, read_ask
 from torpor.gateway.catalogue import Entry
@@ -17,11 +18,18 @@ from torpor.gateway.directory import read_digest, uninvited
 from torpor.gateway.exchange import Exchange
 from torpor.gateway.hall import Hall
 from torpor.gateway.holding import Holding, Holdings
-from torpor.gateway.replies import refusal_parts, send_json, send_refusal
+from torpor.gateway.replies import (
+    REQUEST_ID,
+    name_request,
+    refusal_parts,
+    send_json,
+    send_refusal,
+)
 from torpor.gateway.requestid import RequestIds
+from torpor.gateway.tally import CLIENT_LEFT
 from torpor.gateway.unpacking import Unpacker, find_unpacker
 from torpor.gateway.upstream import Upstream
-from torpor.gateway.wire.requests import REQUEST_ID, BadBody, Request
+from torpor.gateway.wire.requests import BadBody, Request
 from torpor.settings.programs import GatewaySettings
 
 log = logging.getLogger(__name__)
@@ -78,19 +86,21 @@ class Door:
 
     async def handle(self, request: Request) -> None:
         """Answer one request, whatever happens."""
-        request.id = self._ids.of(request.headers.get(REQUEST_ID))
+        name_request(request, self._ids.of(request.headers.get(REQUEST_ID)))
+        request.reply.closes = self.closing
         if self._access_log is None:
             await self._handle(request, None)
             return
         visit = Visit()
         try:
             await self._handle(request, visit)
+            if visit.status == CLIENT_LEFT and not visit.endpoint:
+                visit.status = request.reply.status or CLIENT_LEFT
         finally:
             self._access_log.add(visit.line(request))
 
     async def _handle(self, request: Request, visit: Visit | None) -> None:
         self.active += 1
-        request.reply.closes = self.closing
         try:
             await self._answer(request, visit)
         except Exception:
@@ -103,10 +113,10 @@ class Door:
         finally:
             self.active -= 1
 
-    def complain(self, status: int, words: str) -> tuple[list[bytes], bytes]:
+    def complain(self, refusal: Refusal) -> tuple[list[bytes], bytes]:
         """Return what somebody is told whose request could not even be read."""
-        self._hall.tools.metrics.turned_away(status)
-        return refusal_parts(Refusal(status, "invalid_request", words))
+        self._hall.tools.metrics.turned_away(refusal.status)
+        return refusal_parts(refusal)
 
     async def _answer(self, request: Request, visit: Visit | None) -> None:
         path = request.path
@@ -117,15 +127,14 @@ class Door:
             words = f"{path} takes only POST"
             self._turn_away(request, Refusal(405, "method_not_allowed", words))
             return
-        if request.method == "GET":
+        if request.method in ("GET", "HEAD"):
             if path == MODELS or path.startswith(MODELS + "/"):
                 self._list(request, path[len(MODELS) + 1 :])
                 return
             if path == "/health":
                 request.reply.whole(200, [], b"")
                 return
-        words = f"There is no {request.method} {path} here; {MODELS} lists the models"
-        self._turn_away(request, Refusal(404, "unknown_url", words))
+        self._turn_away(request, explain_absence(request.method, path))
 
     async def _ask(self, request: Request, path: str, visit: Visit | None) -> None:
         """Take a request that names a model through the chain: key, body, model, waiting room, engine."""
@@ -145,9 +154,9 @@ class Door:
                 unknown = entry.status == 404 and not self._hall.endpoints.heard
                 self._turn_away(request, starting() if unknown else entry)
                 return
-            desk, upstream, settings = self._hall.desk(entry), self._upstream, self._settings
-            exchange = Exchange(request, ask, digest, holding, desk, upstream, settings, visit)
-            await exchange.run()
+            desk, settings = self._hall.desk(entry), self._settings
+            way = (self._upstream, settings)
+            await Exchange(request, ask, digest, holding, desk, *way, visit=visit).run()
 
     async def _find(self, model: str, digest: bytes | None) -> Entry | Refusal:
         """Return the endpoint that a name means; before its status refuses anybody, it is read once more."""

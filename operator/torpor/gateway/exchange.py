@@ -24,12 +24,16 @@ from torpor.settings.programs import GatewaySettings
 NEVER_STARTED = b"cannot schedule new futures after shutdown"
 """What a vLLM that is shutting down answers (500) to a request that it did not begin: measured on 0.32."""
 
+STRANGERS = frozenset({404, 405})
+"""What an engine of another endpoint answers, or any other server, that got the address of an engine that is gone."""
+
 
 class Exchange:
     """Holds a request, sends it to a pod, relays the answer.
 
-    It is sent again only if nothing can have been generated: the connection was refused, or the engine says that it did
-    not begin. Then it goes back to its place in the line, until its own deadline. Never after the first byte.
+    It is sent again only if nothing can have been generated: the connection was refused, the engine says that it did
+    not begin, or what answered is no engine of this endpoint. Then it goes back to its place in the line, until its own
+    deadline. Never after the first byte.
     """
 
     def __init__(
@@ -131,6 +135,8 @@ class Exchange:
             )
             if answer.status == 500 and await _never_started(answer):
                 raise Unreached(NEVER_STARTED.decode())
+            if answer.status in STRANGERS and not await self._is_ours(place):
+                raise Unreached(f"{place.address} is not of {entry.key} any more")
             self._let_go()  # from here on nothing is ever sent again
             self._desk.note_first_byte(loop.time() - began)
             answer.give_until(began + entry.total_timeout)
@@ -141,6 +147,10 @@ class Exchange:
             self.outcome = relay.outcome
             if answer is not None:
                 answer.close()
+
+    async def _is_ours(self, place: Place) -> bool:
+        """Return whether it is an engine of this endpoint that answers there."""
+        return await self._upstream.serves(place.address or "", self._entry.own_name)
 
     def _tell(self, visit: Visit, began: float, waited: float) -> None:
         visit.endpoint, visit.key = self._entry.key, self._client.key

@@ -20,13 +20,14 @@ from torpor.cluster.watching import Watching
 from torpor.domain.routing import seed_of
 from torpor.gateway.accesslog import AccessLog
 from torpor.gateway.confirming import Confirmer
+from torpor.gateway.descriptors import files_for_connections, open_to_the_limit
 from torpor.gateway.door import Door
 from torpor.gateway.hall import Hall
 from torpor.gateway.internal import Internal
 from torpor.gateway.listening import Port
 from torpor.gateway.tools import Tools
 from torpor.gateway.upstream import Upstream
-from torpor.gateway.wire.clients import Patience
+from torpor.gateway.wire.crowd import Limits
 from torpor.gateway.wire.port import ClientPort
 from torpor.manifests.names import COMPONENT_ENGINE, COMPONENT_LABEL, ENDPOINTS, GROUP, VERSION
 from torpor.metrics import GatewayMetrics, PrometheusGatewayMetrics
@@ -65,9 +66,9 @@ class Gateway:
             "pods": Watching(api, "/api/v1/pods", hall.pods, engines),
         }
         self._watches: list[asyncio.Task[None]] = []
-        door, patience = self._door, Patience(settings.idle_timeout, settings.head_timeout)
+        door = self._door
         self._public_port = ClientPort(
-            door.handle, door.complain, settings.host, settings.port, patience
+            door.handle, door.complain, settings.host, settings.port, _limits(settings)
         )
         self._internal_port = Port(
             self._internal.handle, settings.host, settings.internal_port, settings.idle_timeout
@@ -160,6 +161,13 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    open_to_the_limit()
+    if (files := files_for_connections()) < 2 * settings.max_connections:
+        log.warning(
+            "%d sockets may be open, fewer than two for each of %d connections (max_connections)",
+            files,
+            settings.max_connections,
+        )
     uvloop.run(_serve(settings))
     return 0
 
@@ -181,6 +189,16 @@ async def _serve(settings: GatewaySettings) -> None:
         await gateway.drain(hurry)
     finally:
         await gateway.close()
+
+
+def _limits(settings: GatewaySettings) -> Limits:
+    return Limits(
+        idle=settings.idle_timeout,
+        header=settings.header_timeout,
+        send=settings.send_timeout,
+        most=settings.max_connections,
+        files=files_for_connections(),
+    )
 
 
 def _write_out(lines: bytes) -> None:

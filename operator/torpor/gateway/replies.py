@@ -6,10 +6,12 @@ from torpor import clock
 from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
 from torpor.gateway.wire.heads import HOP_BY_HOP, Headers
-from torpor.gateway.wire.requests import REQUEST_ID, Request, date
+from torpor.gateway.wire.requests import Request, date
 
 NO_WAIT = b"x-torpor-no-wait"
 """With `true` a request that would have to wait is refused at once, and the endpoint is woken all the same."""
+REQUEST_ID = b"x-request-id"
+"""The client's, if it can be passed on, or torpor's own: at the engine, in the answer and in the access log."""
 _NOT_FOR_ENGINES = HOP_BY_HOP | {
     b"accept-encoding",
     b"content-encoding",
@@ -29,15 +31,19 @@ RETRIED_SECONDS = 60
 """Longest `Retry-After` that they wait for."""
 
 
+def name_request(request: Request, called: str) -> None:
+    """Give a request its id, which its answer and its engine are told too."""
+    request.id = called
+    request.reply.mark = b"%b: %b\r\n" % (REQUEST_ID, called.encode())
+
+
 def engine_fields(request: Request, keyed: bool) -> bytes:
     """Return the client's header lines for the engine; a key that the gateway has checked goes no further.
 
-    The id is the request's, whatever the client sent. The answer must come unpacked, for usage is read from it; and the
-    body was unpacked when it was read.
+    The answer must come unpacked, for usage is read from it; and the body was unpacked when it was read.
     """
     lines = request.headers.passed_on(_NOT_FOR_KEYED if keyed else _NOT_FOR_ENGINES)
-    name = b"%b: %b\r\n" % (REQUEST_ID, request.id.encode())
-    return b"".join((*lines, name, b"Accept-Encoding: identity\r\n"))
+    return b"".join((*lines, request.reply.mark, b"Accept-Encoding: identity\r\n"))
 
 
 def client_fields(headers: Headers, waited: float) -> list[bytes]:

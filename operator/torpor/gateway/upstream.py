@@ -50,12 +50,8 @@ class Upstream:
             await asyncio.sleep(max(0.0, self._interval - (clock.monotonic() - began)))
         return False
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._pool.close()
-
     async def serves(self, address: str, model: str) -> bool:
-        """Ask once, and return whether the engine is healthy and serves *model*."""
+        """Return whether what answers at *address* is healthy and lists *model*."""
         try:
             if await self._get(address, "/health") is None:
                 return False
@@ -63,6 +59,10 @@ class Upstream:
             return any(entry.get("id") == model for entry in models.get("data") or ())
         except (Unreached, Broke, TimeoutError, ValueError, AttributeError):
             return False
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
 
     async def _get(self, address: str, path: str) -> bytes | None:
         """Return the body of a 200, or None for any other answer."""

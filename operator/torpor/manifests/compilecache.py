@@ -74,7 +74,7 @@ def compile_key(
         image: The engine's image, with its digest where it is known.
         gpu_class: The name of the GPU class.
         gpus: How many GPUs the engine spans.
-        args: All of the engine's arguments; paths and served names among them change the name needlessly at worst.
+        args: The engine's arguments; paths and clients' names among them change the name needlessly at worst.
         env: The engine's variables as they stand in the pod.
         weights_hash: The hash of all that the engine loads.
         compile_dir: Where the pod's own copy lies.

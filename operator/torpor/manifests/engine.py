@@ -180,7 +180,7 @@ class _Helpers:
             image=engine["image"],
             gpu_class=placement.gpu_class.name,
             gpus=placement.gpus,
-            args=engine["args"],
+            args=[arg for arg in engine["args"] if arg != self._endpoint.own_name],
             env=engine["env"],
             weights_hash=self._weights.hash,
         )

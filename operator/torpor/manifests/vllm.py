@@ -32,7 +32,7 @@ def engine_args(
     """
     model = endpoint.spec.model
     folders = engine_dirs(endpoint, installation, weights.all_parts)
-    args = [folders[0], "--served-model-name", *endpoint.served_names]
+    args = [folders[0], "--served-model-name", *endpoint.engine_names]
     args += ["--host", "0.0.0.0", "--port", str(names.ENGINE_PORT)]
     args += ["--shutdown-timeout", str(shutdown_seconds)]
     if model.max_length is not None:

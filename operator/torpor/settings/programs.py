@@ -44,12 +44,18 @@ class GatewaySettings(BaseSettings):
     """Most bytes of bodies read or held for all endpoints together, answered with 429 beyond: it bounds the memory.
     A quarter of the 1 GiB that the chart allows a gateway: a body that is just being parsed takes several times its
     size for a moment, and connections, the buffers of streams and the interpreter need the rest."""
-    head_timeout: Seconds = 15.0
-    """Time for a client to send request line and header fields, from their first byte; slower ones get a 408."""
     body_timeout: Seconds = 60.0
     """Time for a client to send its body; slower ones are answered with 408."""
     idle_timeout: Seconds = 75.0
     """Time an idle client connection is kept: longer than the 60 s of common load balancers, which close first."""
+    header_timeout: Annotated[float, Field(gt=0)] = 20.0
+    """Time from the first byte of a request to the end of its headers; slower ones are answered with 408."""
+    send_timeout: Annotated[float, Field(gt=0)] = 60.0
+    """Time a client may take nothing of an answer that waits for it; then its connection is cut and the engine freed.
+    Up to that it costs 128 KiB, for no more is read from the engine than was taken."""
+    max_connections: Annotated[int, Field(ge=1)] = 16384
+    """Most client connections: an idle one costs about 8 KB. For one more the one that is idle for longest is closed;
+    if none is, the new one is answered with 503. The limit on open files may bound it earlier."""
 
     connect_timeout: Seconds = 2.0
     """Time to connect to a pod; a node that died does not refuse, it is silent."""

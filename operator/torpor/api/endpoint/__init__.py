@@ -3,7 +3,7 @@
 from torpor.api.endpoint.cost import Budget, BudgetAction, Cost, Offer
 from torpor.api.endpoint.door import Access, Key, Queue
 from torpor.api.endpoint.engine import Engine, EngineKind, EnvSource, EnvVar, FieldRef, KeyRef
-from torpor.api.endpoint.kind import InferenceEndpoint, InferenceEndpointSpec
+from torpor.api.endpoint.kind import InferenceEndpoint, InferenceEndpointSpec, own_name
 from torpor.api.endpoint.model import (
     S3,
     Adapter,
@@ -71,6 +71,7 @@ __all__ = [
     "SecretRef",
     "TokenRef",
     "normal",
+    "own_name",
     "parse_claim",
     "parse_s3",
 ]

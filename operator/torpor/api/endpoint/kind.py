@@ -31,6 +31,11 @@ PodTemplate = Annotated[
 ]
 
 
+def own_name(namespace: str, name: str) -> str:
+    """Return the model name by which only this endpoint's engines are asked; no name or alias can be spelled so."""
+    return f"@{namespace}/{name}"
+
+
 class InferenceEndpointSpec(Words):
     """What is served, where, for whom and for how much. Only `model.source` is required."""
 
@@ -99,6 +104,16 @@ class InferenceEndpoint(SeenWords):
         return (self.model_name, *self.spec.model.aliases)
 
     @property
+    def own_name(self) -> str:
+        """Give the model name by which only this endpoint's engines are asked."""
+        return own_name(self.metadata.namespace or "", self.metadata.name)
+
+    @property
+    def engine_names(self) -> tuple[str, ...]:
+        """Give the names that the engine serves the model by: those of clients, and the endpoint's own."""
+        return (*self.served_names, self.own_name)
+
+    @property
     def asked_names(self) -> tuple[str, ...]:
-        """Give every name that a request may carry: those of the model, then those of its adapters."""
-        return (*self.served_names, *(adapter.name for adapter in self.spec.model.adapters))
+        """Give every name that a request to the engine may carry: those of the model, then those of its adapters."""
+        return (*self.engine_names, *(adapter.name for adapter in self.spec.model.adapters))

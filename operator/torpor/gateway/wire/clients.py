@@ -6,36 +6,32 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 import httptools
 
+from torpor.domain.waitroom import Refusal
+from torpor.gateway.wire.crowd import Crowd, Limits
 from torpor.gateway.wire.heads import Headers
 from torpor.gateway.wire.requests import Brake, Request
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Awaitable[None]]
-Complain = Callable[[int, str], tuple[list[bytes], bytes]]
+Complain = Callable[[Refusal], tuple[list[bytes], bytes]]
 """Gives header lines and body of an error for somebody whose request could not be read."""
-LONGEST_HEAD = 64 * 1024
+LONGEST_HEAD = 32 * 1024
 """Bytes of request line and header fields; a longer head is answered with 431."""
+MOST_FIELDS = 128
+"""Header fields of one request."""
+REFUSED_SECONDS = 1.0
+"""Time in which a connection that is one too many may say something and be told so; then it is closed."""
 MOST_PIPELINED = 8
 """Requests that are read before their turn on one connection; then it is read no further."""
 _UPGRADE = frozenset({b"upgrade"})
 LINGER_SECONDS = 5.0
 """Time a client has to read its answer while it still sends what nobody wants: closing at once would take it away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a connection may be silent, in seconds."""
-
-    idle: float
-    """Between two requests."""
-    head: float
-    """From the first byte of a request to the end of its header fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +41,7 @@ class Dealings:
     loop: asyncio.AbstractEventLoop
     handler: Handler
     complain: Complain
-    connections: set[Connection] = field(default_factory=set)
-    """Those there are."""
+    crowd: Crowd
 
 
 class Connection(asyncio.Protocol):
@@ -76,27 +71,34 @@ class Connection(asyncio.Protocol):
         """The head that asked for another protocol, without that wish: nothing but HTTP/1.1 is spoken here."""
         self._deaf = False
         """Whatever comes from here on is not read any more."""
-        self._complaint: tuple[int, str] | None = None
+        self._complaint: Refusal | None = None
+        """What is said after the answers that are still due."""
+        self._refusal: Refusal | None = None
+        """What is said whatever is asked."""
+        self._full_since = 0.0
 
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a request."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
-        self._port.connections.add(self)
+        self._port.crowd.admit(self)
 
     def data_received(self, data: bytes) -> None:
         """Read on; a request begins to be handled when its head is complete."""
         if self._deaf:
             return
+        if self._refusal is not None:
+            self._turn_away(self._refusal)
+            return
         self._fed += len(data)
         self._parse(data)
         if self._coming is None and self._in_head and self._fed > LONGEST_HEAD:
-            self._misread(431, f"The header fields have more than {LONGEST_HEAD} bytes")
+            self._misread(_too_large())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what runs: a client that is gone stops counting at once."""
-        self._port.connections.discard(self)
+        self._port.crowd.leave(self)
         self._deaf = True
         self._queue.clear()
         if self.task is not None:
@@ -105,6 +107,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Brake whoever feeds the answer: the client reads too slowly."""
         self.full = True
+        self._full_since = self._loop.time()
         if self.brake is not None:
             self.brake.pause()
 
@@ -128,7 +131,8 @@ class Connection(asyncio.Protocol):
             if last is not None:
                 last.keeps_alive = False
         except httptools.HttpParserError as error:
-            self._misread(400, f"This is no HTTP/1.1 request: {error}")
+            words = f"This is not a valid HTTP request: {error}"
+            self._misread(Refusal(400, "invalid_http", words))
 
     # The parser's side
 
@@ -169,8 +173,8 @@ class Connection(asyncio.Protocol):
             old=parser.get_http_version() == "1.0",
         )
         self._coming = request
-        if self._head_size > LONGEST_HEAD:
-            self._misread(431, f"The header fields have more than {LONGEST_HEAD} bytes")
+        if self._head_size > LONGEST_HEAD or len(self._headers.fields) > MOST_FIELDS:
+            self._misread(_too_large())
             return
         self._queue.append(request)
         if self.task is None:
@@ -202,23 +206,36 @@ class Connection(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.resume_reading()
 
-    # The port's side
+    # The crowd's side
 
-    def sweep(self, now: float, patience: Patience) -> None:
-        """Close the connection if it has been silent for too long."""
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer whatever comes next with *refusal*; close soon if nothing comes."""
+        self._refusal = refusal
+
+    def cut(self) -> None:
+        """Hang up at once, whatever runs."""
+        self.transport.abort()
+
+    def sweep(self, now: float, limits: Limits) -> None:
+        """Hang up if it has been silent, slow or deaf for too long."""
+        if self.full and now - self._full_since > limits.send:
+            self.transport.abort()  # nothing of its answer is taken, and an engine waits for that
+            return
         silent = now - self._silent_since
         if self.task is not None:
             return
         if self.transport.is_closing():
-            if silent > patience.idle:
+            if silent > limits.send:
                 self.transport.abort()  # what was written last is never read
+        elif self._deaf:
             return
-        if self._deaf:
-            return
-        if self._in_head and silent > patience.head:
-            seconds = f"{patience.head:g} s"
-            self._misread(408, f"The header fields did not arrive within {seconds}")
-        elif not self._in_head and silent > patience.idle:
+        elif self._refusal is not None:
+            if silent > REFUSED_SECONDS:
+                self.close()
+        elif self._in_head and silent > limits.header:
+            words = f"The headers did not arrive within {limits.header:g} s"
+            self._misread(Refusal(408, "header_timeout", words))
+        elif not self._in_head and silent > limits.idle:
             self.close()
 
     def close(self) -> None:
@@ -230,6 +247,7 @@ class Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         request = self._current = self._queue.popleft()
+        self._port.crowd.work(self)
         self.task = self._loop.create_task(self._serve(request))
 
     async def _serve(self, request: Request) -> None:
@@ -258,29 +276,27 @@ class Connection(asyncio.Protocol):
             self._next()
             self.go_on()
         elif self._complaint is not None:
-            self._misread(*self._complaint)
+            self._turn_away(self._complaint)
+        else:
+            self._port.crowd.rest(self)
 
-    def _misread(self, status: int, words: str) -> None:
+    def _misread(self, refusal: Refusal) -> None:
         """Say that what came cannot be read, after whatever came before it; then hang up."""
         coming, self._coming = self._coming, None
         self._deaf = True
-        if self._in_head or coming is None or coming.reply.begun or not self._handled(coming):
-            if self.task is not None:
-                self._complaint = (status, words)
-                return
-            fields, body = self._port.complain(status, words)
-            reply = (coming or self._nameless()).reply
-            reply.closes = True
-            reply.whole(status, fields, body)
-            self._linger()
+        if coming is not None and (coming is self._current or coming in self._queue):
+            coming.spoil(refusal.message)
+        elif self.task is not None:
+            self._complaint = refusal
         else:
-            coming.spoil(words)
+            self._turn_away(refusal)
 
-    def _handled(self, request: Request) -> bool:
-        return request is self._current or request in self._queue
-
-    def _nameless(self) -> Request:
-        return Request(self, "", "/", Headers(), keeps_alive=False, old=False)
+    def _turn_away(self, refusal: Refusal) -> None:
+        """Answer without a request, and hang up."""
+        fields, body = self._port.complain(refusal)
+        reply = Request(self, "", "/", Headers(), keeps_alive=False, old=False).reply
+        reply.whole(refusal.status, fields, body)
+        self._linger()
 
     def _linger(self) -> None:
         """Let the client read its answer although it still sends."""
@@ -289,3 +305,8 @@ class Connection(asyncio.Protocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+
+def _too_large() -> Refusal:
+    words = f"The request's first line and headers may have {LONGEST_HEAD} bytes and {MOST_FIELDS} fields"
+    return Refusal(431, "headers_too_large", words)

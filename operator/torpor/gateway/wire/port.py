@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from torpor.gateway.wire.clients import Complain, Connection, Dealings, Handler, Patience
+from torpor.gateway.wire.clients import Complain, Connection, Dealings, Handler
+from torpor.gateway.wire.crowd import Crowd, Limits
 
 BACKLOG = 4096
 """Connections that wait to be accepted: a herd comes in one moment."""
@@ -18,14 +19,14 @@ class ClientPort:
     """One port, opened, stopped (no new connections) and closed (none at all)."""
 
     def __init__(
-        self, handler: Handler, complain: Complain, host: str, number: int, patience: Patience
+        self, handler: Handler, complain: Complain, host: str, number: int, limits: Limits
     ) -> None:
         """Prepare; must be called in the event loop that runs it."""
         self._loop = asyncio.get_running_loop()
-        self._dealings = Dealings(self._loop, handler, complain)
+        self.connections = Crowd(limits)
+        self._dealings = Dealings(self._loop, handler, complain, self.connections)
         self._host = host
         self._number = number
-        self._patience = patience
         self._server: asyncio.Server | None = None
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -55,18 +56,13 @@ class ClientPort:
         await self.stop()
         if self._sweeping is not None:
             self._sweeping.cancel()
-        tasks = [
-            connection.task
-            for connection in self._dealings.connections
-            if connection.task is not None
-        ]
-        for connection in list(self._dealings.connections):
-            connection.transport.abort()
+        members = list(self.connections.members)
+        tasks = [member.task for member in members if member.task is not None]
+        for member in members:
+            member.cut()
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
 
     def _sweep(self) -> None:
-        now = self._loop.time()
-        for connection in list(self._dealings.connections):
-            connection.sweep(now, self._patience)
+        self.connections.sweep(self._loop.time())
         self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)

@@ -10,7 +10,6 @@ from torpor.gateway.wire.heads import Dates, Headers, status_line
 
 BUFFERED = 256 * 1024
 """Bytes of a body that may lie unread before its client has to wait."""
-REQUEST_ID = b"x-request-id"
 _BODILESS = frozenset({204, 304})
 _dates = Dates()
 
@@ -62,14 +61,14 @@ class Request:
         old: bool,
     ) -> None:
         """Take what its head said; *old* is HTTP/1.0."""
-        self.id = ""
-        """What its handler calls it; the answer carries it as `x-request-id`."""
         self.method = method
         path, mark, query = _origin(target).partition("?")
         self.path = unquote(path) if "%" in path else path
         self.query = mark + query
         """With its question mark, as it was sent; empty if there is none."""
         self.headers = headers
+        self.id = ""
+        """What it is called in logs, here and at the engine."""
         self.keeps_alive = keeps_alive
         self.old = old
         said = headers.get(b"content-length")
@@ -146,7 +145,17 @@ class Request:
 class Reply:
     """The answer to one request: whole, or begun and written in parts."""
 
-    __slots__ = ("_chunked", "_line", "_request", "begun", "closes", "ended", "sent", "status")
+    __slots__ = (
+        "_chunked",
+        "_line",
+        "_request",
+        "begun",
+        "closes",
+        "ended",
+        "mark",
+        "sent",
+        "status",
+    )
 
     def __init__(self, request: Request, line: Line) -> None:
         """Nothing is sent yet."""
@@ -154,9 +163,12 @@ class Reply:
         self.ended = False
         self.closes = False
         """Ask the client to use another connection next time, and close this one at the end."""
-        self.sent = 0
-        """Bytes of its body so far."""
+        self.mark = b""
+        """Header lines of this answer whatever else it says."""
         self.status = 0
+        """Zero until it has begun."""
+        self.sent = 0
+        """Bytes of the body so far, as they were before any framing."""
         self._request = request
         self._line = line
         self._chunked = False
@@ -166,6 +178,7 @@ class Reply:
         sent = b"" if self._request.method == "HEAD" else body
         length = b"" if status in _BODILESS else b"Content-Length: %d\r\n" % len(body)
         self._send_head(status, fields, length, sent)
+        self.sent = len(sent)
         self.ended = True
 
     def begin(self, status: int, fields: list[bytes], length: int | None) -> None:
@@ -206,17 +219,16 @@ class Reply:
             brake.pause()
 
     def _send_head(self, status: int, fields: list[bytes], how: bytes, body: bytes) -> None:
-        self.begun = True
-        self.status, self.sent = status, len(body)
+        self.begun, self.status = True, status
         request = self._request
-        if request.id:
-            fields = [*fields, b"%b: %b\r\n" % (REQUEST_ID, request.id.encode())]
         if self.closes or not request.keeps_alive:
             last = b"Connection: close\r\n\r\n"
         else:
             last = b"Connection: keep-alive\r\n\r\n" if request.old else b"\r\n"
         if not self._line.transport.is_closing():
-            self._line.transport.write(b"".join((status_line(status), *fields, how, last, body)))
+            self._line.transport.write(
+                b"".join((status_line(status), *fields, self.mark, how, last, body))
+            )
 
 
 def date() -> bytes:
