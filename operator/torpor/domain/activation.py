@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from torpor.domain.line import Line
 from torpor.domain.pool import Pool
@@ -50,6 +51,7 @@ from torpor.domain.waitroom import (
     Refuse,
     Request,
     Terms,
+    Willing,
     WriteOutcome,
     Written,
 )
@@ -203,6 +205,12 @@ class Room:
 
     def on_closed(self, refusal: Refusal) -> list[Effect]:
         """Answer everybody who waits, because waiting here has no end any more. Requests in flight finish."""
+        return self._refuse_all(refusal)
+
+    def on_removed(self, refusal: Refusal) -> list[Effect]:
+        """Answer everybody so from here on, also who comes back: the endpoint is gone; nothing is woken or asked."""
+        self.terms = replace(self.terms, willing=Willing.NO, refusal=refusal)
+        self._pool.told(())
         return self._refuse_all(refusal)
 
     def on_deployment(self, replicas: int | None, version: int | None, now: float) -> list[Effect]:
