@@ -162,6 +162,9 @@ class Nobody:
     async def probe(self, model: str, where: object) -> bool:
         raise AssertionError
 
+    async def serves(self, address: str, model: str) -> bool:
+        raise AssertionError
+
 
 def test_whoever_reads_demand_or_metrics_drops_what_is_due() -> None:
     metrics = counted(Client())
