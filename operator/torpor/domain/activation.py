@@ -250,7 +250,10 @@ class Room:
             effects.append(self._grant(self._line.pop(), pod))
         if self._line and (refusal := self.refusal) is not None:
             effects += self._refuse_all(refusal)
-        effects += self._pool.probes() if self._line else self._pool.glances()
+        if self._line:
+            effects += self._pool.probes()
+        else:
+            effects += self._pool.glances()
         if not self.serving:
             effects += self._rousing.due(self.terms, self.waiting, now)
         return effects
