@@ -33,7 +33,6 @@ one write is under way.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -67,7 +66,7 @@ class Room:
         self._pool = Pool(salt)
         self._line = Line()
         self._granted: dict[int, Request] = {}
-        self._running: Counter[str] = Counter()
+        self._running: dict[str, int] = {}
         """Granted requests by the name of their key."""
 
     @property
@@ -145,7 +144,7 @@ class Room:
         terms, limit = self.terms, self.terms.key_limits.get(owner)
         if (refusal := self.refusal) is not None:
             return [Refuse(ticket, refusal)]
-        if limit is not None and (here := self._line.of(owner) + self._running[owner]) >= limit:
+        if limit is not None and (here := self._here(owner)) >= limit:
             return [Refuse(ticket, overuse(terms, owner, here, limit))]
         request = Request(ticket, size, now + terms.max_wait, owner, prefix)
         if not self._line and (pod := self._choose(request)) is not None:
@@ -262,14 +261,18 @@ class Room:
         request.pod = pod
         pod.in_flight += 1
         self._granted[request.ticket] = request
-        self._running[request.owner] += 1
+        self._running[request.owner] = self._running.get(request.owner, 0) + 1
         return Grant(request.ticket, pod.facts.uid)
 
     def _release(self, request: Request, pod: Pod) -> None:
         pod.in_flight -= 1
-        self._running[request.owner] -= 1
-        if not self._running[request.owner]:
-            del self._running[request.owner]
+        left = self._running.pop(request.owner) - 1
+        if left:
+            self._running[request.owner] = left
+
+    def _here(self, owner: str) -> int:
+        """Return how many requests of a key are here, waiting and running."""
+        return self._line.of(owner) + self._running.get(owner, 0)
 
     def _choose(self, request: Request) -> Pod | None:
         return self._pool.choose(request, self.terms.in_flight_per_pod)
