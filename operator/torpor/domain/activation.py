@@ -136,23 +136,17 @@ class Room:
         prefix: int | None = None,
         no_wait: bool = False,
     ) -> list[Effect]:
-        """Take in a request whose body has *size* bytes; see `Request` for the rest.
-
-        With *no_wait* it is refused instead of parked. Who asks so is promised a wake, which is owed for as long as
-        others would wait for it.
-        """
+        """Take in a request whose body has *size* bytes; see `Request` for the rest."""
         terms, limit = self.terms, self.terms.key_limits.get(owner)
         if (refusal := self.refusal) is not None:
             return [Refuse(ticket, refusal)]
         if limit is not None and (here := self._here(owner)) >= limit:
             return [Refuse(ticket, overuse(terms, owner, here, limit))]
-        request = Request(ticket, size, now + terms.max_wait, owner, prefix)
+        request = Request(ticket, size, now + terms.max_wait, owner, prefix, no_wait)
         if not self._line and (pod := self._choose(request)) is not None:
             return [self._grant(request, pod)]
         if no_wait:
-            self._rousing.promise(now + terms.max_wait)
-            hurry = haste(terms, self.in_flight, self.serving, self.seconds_left(now))
-            return [Refuse(ticket, hurry), *self._advance(now)]
+            return [self._hurry(request, now), *self._advance(now)]
         left = self.seconds_left(now)
         full = fullness(terms, self.waiting, self.waiting_bytes, size, left)
         if full is not None:
@@ -172,7 +166,8 @@ class Room:
     def on_unreached(self, ticket: int, now: float) -> list[Effect]:
         """Park a granted request again whose pod could not be reached, so that nothing of it was sent.
 
-        It keeps its place and its deadline, whatever the bounds; the pod is set aside until it is found answering.
+        It keeps its place and its deadline, whatever the bounds; the pod is set aside until it is found answering. One
+        that does not wait goes to another pod at once, or is refused.
         """
         request = self._granted.pop(ticket, None)
         if request is None or request.pod is None:
@@ -181,7 +176,10 @@ class Room:
         self._release(request, request.pod)
         request.pod = None
         self._line.push(request, returns=True)
-        return [Park(ticket), *self.on_tick(now), *self._advance(now)]
+        effects = [Park(ticket), *self.on_tick(now), *self._advance(now)]
+        if request.no_wait and self._line.leave(ticket):
+            effects += [self._hurry(request, now), *self._advance(now)]
+        return effects
 
     def on_tick(self, now: float) -> list[Effect]:
         """Refuse those who have waited for as long as they may."""
@@ -263,6 +261,12 @@ class Room:
         self._granted[request.ticket] = request
         self._running[request.owner] = self._running.get(request.owner, 0) + 1
         return Grant(request.ticket, pod.facts.uid)
+
+    def _hurry(self, request: Request, now: float) -> Refuse:
+        """Refuse who does not wait; a wake is owed for as long as others would wait for it."""
+        self._rousing.promise(now + self.terms.max_wait)
+        left = self.seconds_left(now)
+        return Refuse(request.ticket, haste(self.terms, self.in_flight, self.serving, left))
 
     def _release(self, request: Request, pod: Pod) -> None:
         pod.in_flight -= 1
