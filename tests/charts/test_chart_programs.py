@@ -119,6 +119,12 @@ def test_a_gateway_outlives_its_drain_and_grace(helm: Helm) -> None:
     assert rendered.pod("gateway")["terminationGracePeriodSeconds"] == 137
 
 
+def test_the_access_log_is_off_unless_it_is_asked_for(installed: Rendered, helm: Helm) -> None:
+    assert installed.variables("gateway")["TORPOR_GATEWAY_ACCESS_LOG"] == "false"
+    asked = helm.render("gateway.accessLog=true")
+    assert asked.variables("gateway")["TORPOR_GATEWAY_ACCESS_LOG"] == "true"
+
+
 def test_prewarm_pods_get_the_image_of_the_release(helm: Helm) -> None:
     rendered = helm.render(
         "image.repository=mirror/torpor", "image.tag=t1", "image.pullPolicy=Never"

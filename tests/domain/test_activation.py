@@ -220,6 +220,26 @@ def test_those_who_wait_are_told_when_the_endpoint_is_deleted() -> None:
     assert refused(room.on_closed(removal(YES))) == {1: 404}
 
 
+def test_nothing_is_asked_or_woken_for_an_endpoint_that_was_deleted() -> None:
+    room = awake(YES, pod("a"), pod("b"))
+    for ticket in range(4):
+        room.on_request(ticket, 10, 0.0)
+    room.on_unreached(0, 0.1)
+    assert refused(room.on_removed(removal(YES))) == {0: 404}
+    assert not any(room.wants_glance(uid) for uid in "ab")
+    assert room.on_glanced("a", False, 0.2) == []
+    assert refused(room.on_unreached(1, 0.3)) == {1: 404}
+    assert room.on_end(2, 0.4) == []
+    assert room.in_flight == 1
+
+
+def test_a_wake_that_was_promised_is_not_owed_by_an_endpoint_that_was_deleted() -> None:
+    room = asleep()
+    assert Settle(SETTLE_SECONDS) in room.on_request(1, 10, 0.0, no_wait=True)
+    assert room.on_removed(removal(YES)) == []
+    assert room.on_settled(0.002) == []
+
+
 def test_a_pod_with_an_address_is_probed_once_and_used_when_it_answers() -> None:
     room = asleep()
     room.on_request(1, 10, 0.0)

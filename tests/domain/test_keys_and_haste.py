@@ -187,6 +187,18 @@ def test_who_does_not_wait_does_not_overtake_those_who_do() -> None:
     assert refused(room.on_request(2, 10, 0.0, no_wait=True)) == {2: 503}
 
 
+def test_who_does_not_wait_does_not_wait_for_a_pod_that_was_not_reached_either() -> None:
+    room = awake(YES, pod("a"), pod("b"))
+    (first,) = room.on_request(1, 10, 0.0, no_wait=True)
+    assert isinstance(first, Grant)
+    other = {"a": "b", "b": "a"}[first.uid]
+    assert room.on_unreached(1, 0.1)[:2] == [Park(1), Grant(1, other)]
+    effects = room.on_unreached(1, 0.2)
+    assert refused(effects) == {1: 503}
+    assert (room.waiting, room.in_flight) == (0, 0)
+    assert {e.uid for e in effects if isinstance(e, Probe)} == {"a", "b"}
+
+
 # Prefixes
 
 

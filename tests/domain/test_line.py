@@ -65,7 +65,8 @@ def test_the_late_ones_are_taken_in_order_of_arrival() -> None:
     assert [late.ticket for late in line.take_late(5.0)] == [0, 1, 2]
     assert line.next_deadline == 9.0
     assert [one.ticket for one in line.take_all()] == [3]
-    assert (line.next_deadline, line.bytes, len(line)) == (None, 0, 0)
+    nobody: float | None = line.next_deadline
+    assert (nobody, line.bytes, len(line)) == (None, 0, 0)
 
 
 def test_those_who_left_are_forgotten() -> None:

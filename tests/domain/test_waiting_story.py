@@ -48,6 +48,7 @@ class Story(RuleBasedStateMachine):
         self.waiting: list[int] = []
         self.sizes: dict[int, int] = {}
         self.owners: dict[int, str] = {}
+        self.hasty: set[int] = set()
         self.overtaken: dict[str, set[str]] = {}
         """For each key that waits, those that had a turn since it began to wait or had its own last turn."""
         self.promised_until = 0.0
@@ -133,13 +134,13 @@ class Story(RuleBasedStateMachine):
     def comes(self, size: int, owner: str, prefix: int | None, no_wait: bool) -> None:
         self.next += 1
         self.sizes[self.next], self.owners[self.next] = size, owner
+        self.hasty |= {self.next} if no_wait else set()
         here = [t for t in (*self.waiting, *self.running) if self.owners[t] == owner]
         self.take(
             self.room.on_request(
                 self.next, size, self.now, owner=owner, prefix=prefix, no_wait=no_wait
             )
         )
-        assert not (no_wait and self.next in self.waiting)
         if len(here) >= self.terms.key_limits.get(owner, 1000):
             assert self.next in self.answered
 
@@ -240,6 +241,7 @@ class Story(RuleBasedStateMachine):
         assert self.room.in_flight == len(self.running)
         assert len(self.waiting) - len(self.reparked) <= YES.max_waiting
         assert all(p.in_flight >= 0 for p in self.room.pods.values())
+        assert not self.hasty & set(self.waiting)
         everybody = set(self.waiting) | set(self.running) | self.answered
         assert everybody == set(range(1, self.next + 1))
 

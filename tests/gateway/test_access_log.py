@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.docs.reading import blocks
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.test_keys import keys
 from tests.gateway.world import CHAT, World, until
@@ -78,6 +79,8 @@ async def test_a_request_is_one_line_with_all_there_is_to_know_but_what_was_said
     assert (line["completionTokens"], line["cachedTokens"]) == (2, None)
     assert 0 < line["waitedMs"] < line["firstByteMs"] <= line["totalMs"]
     assert line["bytes"] == len(json.dumps(answer))
+    (shown,) = [block for block in blocks("json") if block.path == "docs/requests.md"]
+    assert list(line) == list(json.loads(shown.text))
     for secret in (b"marmot", b"sk-web", keys(web=None)["keys"][0]["sha256"].encode()):
         assert secret not in lines.raw
 

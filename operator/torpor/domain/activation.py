@@ -33,8 +33,8 @@ one write is under way.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from torpor.domain.line import Line
 from torpor.domain.pool import Pool
@@ -50,6 +50,7 @@ from torpor.domain.waitroom import (
     Refuse,
     Request,
     Terms,
+    Willing,
     WriteOutcome,
     Written,
 )
@@ -65,7 +66,7 @@ class Room:
         self._pool = Pool(salt)
         self._line = Line()
         self._granted: dict[int, Request] = {}
-        self._running: Counter[str] = Counter()
+        self._running: dict[str, int] = {}
         """Granted requests by the name of their key."""
 
     @property
@@ -135,23 +136,17 @@ class Room:
         prefix: int | None = None,
         no_wait: bool = False,
     ) -> list[Effect]:
-        """Take in a request whose body has *size* bytes; see `Request` for the rest.
-
-        With *no_wait* it is refused instead of parked. Who asks so is promised a wake, which is owed for as long as
-        others would wait for it.
-        """
+        """Take in a request whose body has *size* bytes; see `Request` for the rest."""
         terms, limit = self.terms, self.terms.key_limits.get(owner)
         if (refusal := self.refusal) is not None:
             return [Refuse(ticket, refusal)]
-        if limit is not None and (here := self._line.of(owner) + self._running[owner]) >= limit:
+        if limit is not None and (here := self._here(owner)) >= limit:
             return [Refuse(ticket, overuse(terms, owner, here, limit))]
-        request = Request(ticket, size, now + terms.max_wait, owner, prefix)
+        request = Request(ticket, size, now + terms.max_wait, owner, prefix, no_wait)
         if not self._line and (pod := self._choose(request)) is not None:
             return [self._grant(request, pod)]
         if no_wait:
-            self._rousing.promise(now + terms.max_wait)
-            hurry = haste(terms, self.in_flight, self.serving, self.seconds_left(now))
-            return [Refuse(ticket, hurry), *self._advance(now)]
+            return [self._hurry(request, now), *self._advance(now)]
         left = self.seconds_left(now)
         full = fullness(terms, self.waiting, self.waiting_bytes, size, left)
         if full is not None:
@@ -171,7 +166,8 @@ class Room:
     def on_unreached(self, ticket: int, now: float) -> list[Effect]:
         """Park a granted request again whose pod could not be reached, so that nothing of it was sent.
 
-        It keeps its place and its deadline, whatever the bounds; the pod is set aside until it is found answering.
+        It keeps its place and its deadline, whatever the bounds; the pod is set aside until it is found answering. One
+        that does not wait goes to another pod at once, or is refused.
         """
         request = self._granted.pop(ticket, None)
         if request is None or request.pod is None:
@@ -180,7 +176,10 @@ class Room:
         self._release(request, request.pod)
         request.pod = None
         self._line.push(request, returns=True)
-        return [Park(ticket), *self.on_tick(now), *self._advance(now)]
+        effects = [Park(ticket), *self.on_tick(now), *self._advance(now)]
+        if request.no_wait and self._line.leave(ticket):
+            effects += [self._hurry(request, now), *self._advance(now)]
+        return effects
 
     def on_tick(self, now: float) -> list[Effect]:
         """Refuse those who have waited for as long as they may."""
@@ -203,6 +202,12 @@ class Room:
 
     def on_closed(self, refusal: Refusal) -> list[Effect]:
         """Answer everybody who waits, because waiting here has no end any more. Requests in flight finish."""
+        return self._refuse_all(refusal)
+
+    def on_removed(self, refusal: Refusal) -> list[Effect]:
+        """Answer everybody so from here on, also who comes back: the endpoint is gone; nothing is woken or asked."""
+        self.terms = replace(self.terms, willing=Willing.NO, refusal=refusal)
+        self._pool.told(())
         return self._refuse_all(refusal)
 
     def on_deployment(self, replicas: int | None, version: int | None, now: float) -> list[Effect]:
@@ -242,7 +247,10 @@ class Room:
             effects.append(self._grant(self._line.pop(), pod))
         if self._line and (refusal := self.refusal) is not None:
             effects += self._refuse_all(refusal)
-        effects += self._pool.probes() if self._line else self._pool.glances()
+        if self._line:
+            effects += self._pool.probes()
+        else:
+            effects += self._pool.glances()
         if not self.serving:
             effects += self._rousing.due(self.terms, self.waiting, now)
         return effects
@@ -251,14 +259,24 @@ class Room:
         request.pod = pod
         pod.in_flight += 1
         self._granted[request.ticket] = request
-        self._running[request.owner] += 1
+        self._running[request.owner] = self._running.get(request.owner, 0) + 1
         return Grant(request.ticket, pod.facts.uid)
+
+    def _hurry(self, request: Request, now: float) -> Refuse:
+        """Refuse who does not wait; a wake is owed for as long as others would wait for it."""
+        self._rousing.promise(now + self.terms.max_wait)
+        left = self.seconds_left(now)
+        return Refuse(request.ticket, haste(self.terms, self.in_flight, self.serving, left))
 
     def _release(self, request: Request, pod: Pod) -> None:
         pod.in_flight -= 1
-        self._running[request.owner] -= 1
-        if not self._running[request.owner]:
-            del self._running[request.owner]
+        left = self._running.pop(request.owner) - 1
+        if left:
+            self._running[request.owner] = left
+
+    def _here(self, owner: str) -> int:
+        """Return how many requests of a key are here, waiting and running."""
+        return self._line.of(owner) + self._running.get(owner, 0)
 
     def _choose(self, request: Request) -> Pod | None:
         return self._pool.choose(request, self.terms.in_flight_per_pod)

@@ -84,14 +84,14 @@ class Pool:
         pod = self.pods.get(uid)
         return pod is not None and pod.candidate and pod.aside and not pod.serving
 
-    def probes(self) -> list[Probe | Glance]:
+    def probes(self) -> list[Probe]:
         """Return whom to ask, while somebody waits, until they answer: those that may never have served, too."""
         idle = [uid for uid, pod in self._silent() if not pod.probing]
         for uid in idle:
             self.pods[uid].probing = True
         return [Probe(uid) for uid in idle]
 
-    def glances(self) -> list[Probe | Glance]:
+    def glances(self) -> list[Glance]:
         """Return whom to look at once, while nobody waits: those that were set aside."""
         due = [pod for _, pod in self._silent() if pod.aside and not (pod.glancing or pod.probing)]
         for pod in due:

@@ -126,6 +126,8 @@ class Request:
     """Name of the key that it came with; empty where the endpoint has none."""
     prefix: int | None = None
     """What its prompt begins with, as a number; None where that does not matter."""
+    no_wait: bool = False
+    """It is refused instead of parked; who sends such a one is promised a wake."""
     pod: Pod | None = None
 
 

@@ -91,7 +91,7 @@ class Desk:
             place.ticket, size, now, owner=owner, prefix=prefix, no_wait=no_wait
         )
         self._run(effects)
-        if place.refusal is not None and place.refusal.code == ErrorCode.WOULD_WAIT:
+        if place.refusal is not None and place.refusal.code == ErrorCode.WOULD_WAIT.value:
             self._note_wish()
         if place.future is not None:
             self._arm(now + self.entry.terms.max_wait)
@@ -161,8 +161,13 @@ class Desk:
         self._note_health()
 
     def close(self, refusal: Refusal) -> None:
-        """Answer everybody who waits: the endpoint was deleted, or the gateway ends."""
+        """Answer everybody who waits: the gateway ends."""
         self._run(self.room.on_closed(refusal))
+
+    def remove(self, refusal: Refusal) -> None:
+        """Answer everybody who waits, and forget the pods: the endpoint was deleted."""
+        self._addresses = {}
+        self._run(self.room.on_removed(refusal))
 
     # Effects
 
@@ -255,7 +260,7 @@ class Desk:
         await asyncio.sleep(after)
         answered, address = False, self._addresses.get(uid)
         if address is not None and self.room.wants_glance(uid):
-            found = await self._tools.prober.serves(address, self.entry.names[0])
+            found = await self._tools.prober.serves(address, self.entry.own_name)
             answered = found and self._addresses.get(uid) == address
         self._run(self.room.on_glanced(uid, answered, clock.monotonic()))
 

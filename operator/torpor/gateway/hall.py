@@ -69,7 +69,7 @@ class Hall:
             desk.told_entry(entry)
             return
         if desk is not None:
-            desk.close(removal(entry.terms))
+            desk.remove(removal(entry.terms))
         self._open(key, entry)
 
     def _open(self, key: str, entry: Entry) -> None:
@@ -84,7 +84,7 @@ class Hall:
     def _endpoint_removed(self, key: str, _: Json | None) -> None:
         self.directory.drop(key)
         if (desk := self.desks.pop(key, None)) is not None:
-            desk.close(removal(desk.entry.terms))
+            desk.remove(removal(desk.entry.terms))
             self.fading.changed(desk.entry, None, clock.now_ms())
 
     def _deployment_changed(self, key: str, obj: Json) -> None:
