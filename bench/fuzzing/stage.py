@@ -80,7 +80,7 @@ class Stage:
             raise Wrong(f"the gateway's log says: {text[:2000]}")
 
     async def settle(self, files: int = 0) -> int:
-        """Return how many files the gateway has open once its connections have rested for long: *files*, if it can be."""
+        """Return how many files the gateway has open: *files*, if they become that few while nobody asks."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while (seen := self.gateway.open_files()) > files and time.monotonic() < deadline:
             await asyncio.sleep(0.2)
