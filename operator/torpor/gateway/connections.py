@@ -27,7 +27,10 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 RETRY_AFTER = 5.0
 """Seconds a client is told to stay away when there are too many connections."""
 PATIENCE = 1.0
-"""Seconds in which a connection that is one too many may say something and be told so; then it is closed."""
+"""Seconds in which a connection that is one too many may say something and be told so, and in which one that has been
+told why it ends may end by itself."""
+MOST_LEAVING = 256
+"""Connections that have such time at once; of more, each is closed without a word."""
 LOOKED_AT = 16
 """Idle connections that are looked at to close one of them: some have just been given a request."""
 LONGEST_REASON = 200
@@ -57,6 +60,7 @@ class Connections(web.Server):
         super().__init__(self._serve, handler_cancellation=True)
         self.limits = limits
         self.open = 0
+        self.leaving = 0
         self._handler = handler
         self._idle: dict[Connection, None] = {}
         self._warned = False
@@ -94,10 +98,19 @@ class Connections(web.Server):
             )
         )
 
-    def forget(self, connection: Connection) -> None:
-        """Count a connection no longer."""
+    def part(self, connection: Connection) -> None:
+        """Count a connection among those that are about to be closed."""
         self.open -= 1
+        self.leaving += 1
         self._idle.pop(connection, None)
+
+    def forget(self, connection: Connection) -> None:
+        """Count a connection no longer, for it is closed."""
+        if connection.leaves:
+            self.leaving -= 1
+        else:
+            self.open -= 1
+            self._idle.pop(connection, None)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
@@ -113,7 +126,7 @@ class Connections(web.Server):
 class Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_late", "_refusal", "_server", "_stalled")
+    __slots__ = ("_deaf", "_late", "_refusal", "_server", "_stalled", "leaves")
 
     def __init__(self, server: Connections, loop: asyncio.AbstractEventLoop) -> None:
         """Belong to *server*."""
@@ -121,6 +134,8 @@ class Connection(web.RequestHandler):
         super().__init__(server, loop=loop, keepalive_timeout=limits.idle, access_log=None)  # type: ignore[arg-type]
         self._server = server
         self._refusal: Refusal | None = None
+        self._deaf = False
+        self.leaves = False
         self._late: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
 
@@ -134,7 +149,7 @@ class Connection(web.RequestHandler):
     def refuse(self, refusal: Refusal) -> None:
         """Answer whatever comes next with *refusal*; close soon if nothing comes."""
         self._refusal = refusal
-        self._set_late(PATIENCE)
+        self._leave()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be counted."""
@@ -151,6 +166,8 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Read on; headers that have begun must end in time."""
+        if self._deaf:
+            return
         if self._refusal is not None:
             self._turn_away(self._refusal)
             return
@@ -210,20 +227,31 @@ class Connection(web.RequestHandler):
 
     def _too_late(self) -> None:
         self._late = None
-        if self._refusal is not None:
+        if self.leaves:
             self.force_close()
         elif self.rests:
             words = f"The headers did not arrive within {self._server.limits.header:g} s"
             self._turn_away(Refusal(408, "header_timeout", words))
 
     def _turn_away(self, refusal: Refusal) -> None:
-        """Answer without a request, and hang up."""
+        """Answer without a request, and hang up: not at once, or what is still on its way would undo the answer."""
         if self.transport is not None:
             self.transport.write(whole_answer(refusal))
-        self.force_close()
+            self.transport.write_eof()
+        self._deaf = True
+        self._leave()
+
+    def _leave(self) -> None:
+        """Close soon."""
+        if not self.leaves:
+            self._server.part(self)
+            self.leaves = True
+        if self._server.leaving > MOST_LEAVING:
+            self._give_up()
+        else:
+            self._set_late(PATIENCE)
 
     def _give_up(self) -> None:
-        self._stalled = None
         if self.transport is not None:
             self.transport.abort()
 
