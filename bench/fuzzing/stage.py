@@ -46,6 +46,7 @@ class Stage:
     log: Path
     held: int = 0
     reached: int = 0
+    found: int = 0
     codes: dict[int, int] = field(default_factory=dict)
 
     async def hold(self, all_said: list[Conversation]) -> None:

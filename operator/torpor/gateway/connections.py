@@ -44,6 +44,8 @@ class Limits:
     """Without a request."""
     header: float
     """From the first byte of a request to the end of its headers."""
+    linger: float
+    """For the rest of a body that was answered before its end: a client that still sends must get to read why not."""
     send: float
     """Without taking anything of an answer that waits for its client."""
     most: int
@@ -131,7 +133,13 @@ class Connection(web.RequestHandler):
     def __init__(self, server: Connections, loop: asyncio.AbstractEventLoop) -> None:
         """Belong to *server*."""
         limits = server.limits
-        super().__init__(server, loop=loop, keepalive_timeout=limits.idle, access_log=None)  # type: ignore[arg-type]
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=limits.idle,
+            lingering_time=limits.linger,
+            access_log=None,  # type: ignore[arg-type]
+        )
         self._server = server
         self._refusal: Refusal | None = None
         self._deaf = False
