@@ -16,7 +16,7 @@ EVENT = (
 USAGE = b',"usage":{"prompt_tokens":21,"total_tokens":%d,"completion_tokens":%d}'
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
 HEALTHY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-MODELS = b'{"object":"list","data":[{"id":"llama"}]}'
+MODELS = b'{"object":"list","data":[{"id":"@shop/llama"}]}'
 
 
 class Engine(asyncio.Protocol):

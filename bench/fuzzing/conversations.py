@@ -68,7 +68,8 @@ def _bodies(draw: st.DrawFn) -> bytes:
     members: dict[str, Any] = {}
     if draw(st.booleans()):
         members |= draw(st.dictionaries(st.text(max_size=8), _JSON, max_size=4))
-    members["model"] = draw(st.sampled_from(MODELS) | _JSON)
+    names = st.sampled_from((*["llama"] * 8, *MODELS))
+    members["model"] = draw(_JSON if draw(st.integers(0, 9)) == 9 else names)
     if draw(st.booleans()):
         members["stream"] = draw(st.booleans() | _JSON)
     if draw(st.booleans()):
@@ -76,7 +77,7 @@ def _bodies(draw: st.DrawFn) -> bytes:
             {}, optional={"include_usage": st.booleans(), "continuous_usage_stats": st.booleans()}
         )
         members["stream_options"] = draw(options | _JSON)
-    if draw(st.integers(0, 9)) == 0:
+    if draw(st.integers(0, 9)) == 9:
         depth = draw(st.integers(1, 1500))
         return b'{"model": "llama", "stream": true, "x": ' + b"[" * depth + b"]" * depth + b"}"
     whole = json.dumps(
@@ -92,6 +93,8 @@ def _forms(draw: st.DrawFn) -> tuple[bytes, bytes]:
     names = draw(
         st.lists(st.sampled_from([b"model", b"file", b'model"; x="', b"models"]), max_size=4)
     )
+    if draw(st.integers(0, 3)):
+        names.append(b"model")
     parts = [
         b'--%s\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
         % (
@@ -125,32 +128,32 @@ def _chunked(draw: st.DrawFn, body: bytes) -> bytes:
 @st.composite
 def _posts(draw: st.DrawFn) -> bytes:
     """A whole request that names a model, or fails to."""
-    if draw(st.integers(0, 4)) == 0:
+    if draw(st.integers(0, 4)) == 4:
         body, kind = draw(_forms())
     else:
         body, kind = (
             draw(_bodies()),
             draw(st.sampled_from([b"application/json", b"", b"text/plain"])),
         )
-    if draw(st.integers(0, 9)) == 0:
+    if draw(st.integers(0, 9)) == 9:
         body = draw(st.binary(max_size=100))
     headers = [(b"Host", b"fuzz"), (MARK, b"meant"), (b"Content-Type", kind)]
     if draw(st.booleans()):
         headers.append((b"x-" + draw(_TOKEN).encode(), draw(_VALUE)))
-    if draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 3)) == 3:
         headers.append(
             (
                 b"Authorization",
                 draw(st.sampled_from([b"Bearer right", b"Bearer \xff", b"Basic eA==", b"Bearer"])),
             )
         )
-    if draw(st.integers(0, 5)) == 0:
+    if draw(st.integers(0, 5)) == 5:
         named = [b"keep-alive", b"x-fuzz", b"close, x-a", b"authorization", b"te"]
         headers.append((b"Connection", draw(st.sampled_from(named))))
         headers.append((b"X-A", b"1"))
-    if draw(st.integers(0, 5)) == 0:
+    if draw(st.integers(0, 5)) == 5:
         headers.append((b"Expect", b"100-continue"))
-    if draw(st.integers(0, 7)) == 0:
+    if draw(st.integers(0, 7)) == 7:
         body = draw(st.sampled_from([gzip.compress(body), gzip.compress(body)[:-4], body]))
         headers.append(
             (

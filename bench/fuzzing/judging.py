@@ -12,7 +12,7 @@ from bench.fuzzing.conversations import Conversation
 
 LAST = b"GET /health HTTP/1.1\r\nHost: fuzz\r\nx-fuzz: last\r\nConnection: close\r\n\r\n"
 """Sent after every conversation: whoever has kept in step answers it, once, and hangs up."""
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Seconds after which a conversation hangs; the gateway's own time-outs are far shorter."""
 FINAL = 200
 

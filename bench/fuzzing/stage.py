@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from torpor.gateway.door import MODEL_PATHS
 
 PORTIONS = {"header_timeout": "0.3", "body_timeout": "0.3", "idle_timeout": "0.3"}
 """Times, in seconds, so short that a conversation that was cut off ends soon."""
+SETTLE_SECONDS = 10.0
+"""Connections to engines are kept for 3 s, and looked at as often."""
 BROKEN = READY | {"status": "False", "reason": "ImagePullFailed", "message": "no image x:1"}
 
 
@@ -43,6 +46,7 @@ class Stage:
     log: Path
     held: int = 0
     reached: int = 0
+    found: int = 0
     codes: dict[int, int] = field(default_factory=dict)
 
     async def hold(self, all_said: list[Conversation]) -> None:
@@ -76,9 +80,12 @@ class Stage:
         if text := self.log.read_text(errors="replace"):
             raise Wrong(f"the gateway's log says: {text[:2000]}")
 
-    async def settle(self) -> None:
-        """Return once every connection of clients is closed."""
-        await asyncio.sleep(4)  # upstream connections rest for 3 s
+    async def settle(self, files: int = 0) -> int:
+        """Return how many files the gateway has open: *files*, if they become that few while nobody asks."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while (seen := self.gateway.open_files()) > files and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+        return seen
 
     def _look_at_engine(self) -> None:
         for path, headers, _ in self.engine.requests:

@@ -83,12 +83,27 @@ def _install(clients: Clients) -> None:
     shutil.rmtree(clients.root, ignore_errors=True)
     with step("install OpenAI's clients, LiteLLM and LangChain (once)"):
         run([sys.executable, "-m", "venv", clients.root / "venv"])
-        pip = [clients.python, "-m", "pip", "install", "--quiet", "--no-input", "--require-hashes"]
+        pip: list[str | Path] = [
+            clients.python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--require-hashes",
+        ]
         again("pip install", lambda: run([*pip, "-r", REQUIREMENTS], timeout=1200))
         clients.modules.mkdir()
         for path in NODE_FILES:
             shutil.copy(path, clients.modules)
-        npm = [clients.node, clients.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        npm: list[str | Path] = [
+            clients.node,
+            clients.npm,
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+        ]
         again("npm ci", lambda: run(npm, cwd=clients.modules))
     clients.ready.touch()
 

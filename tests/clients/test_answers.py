@@ -78,8 +78,7 @@ async def test_comments_while_it_wakes_disturb_no_client(
     world = await make_world(warming_after=0.01, warming_every=0.01)
     world.sleeping(MODEL)
     await world.lists(MODEL)
-    wish = {"model": MODEL, "said": SAID, "usage": False}
-    asked = asyncio.create_task(tell(talker, world, "stream", **wish))
+    asked = asyncio.create_task(tell(talker, world, "stream", model=MODEL, said=SAID, usage=False))
     await until(lambda: world.api.patches, seconds=30)
     await asyncio.sleep(0.1)
     at: Any = SimpleNamespace(port=engine.port)

@@ -120,8 +120,7 @@ async def test_a_stream_that_breaks_is_an_error_and_never_an_end(
     world = await make_world()
     await breaks(world)
     world.engines[0].break_after = 2
-    wish = {"model": MODEL, "said": "hello", "usage": False}
-    raised = await tell(talker, world, "stream", **wish)
+    raised = await tell(talker, world, "stream", model=MODEL, said="hello", usage=False)
     assert isinstance(raised, Raised)
     assert "APIError" in raised.bases
     assert "broke off" in raised.message

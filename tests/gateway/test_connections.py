@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
 import resource
@@ -15,7 +16,7 @@ import pytest
 
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import CHAT, World, until
-from torpor.gateway.descriptors import UNLIMITED, files_for_connections
+from torpor.gateway.descriptors import files_for_connections, open_to_the_limit
 from torpor.settings.programs import GatewaySettings
 
 Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -285,25 +286,62 @@ async def test_where_all_are_busy_the_new_one_is_told_to_come_back(
     assert (status, answer["error"]["code"]) == (503, "too_many_connections")
     assert "limit 2" in answer["error"]["message"]
     assert int(headers["retry-after"]) >= 1
-    await ended(reader)
     silent, _ = await dial(world)
     await ended(silent)
+    await ended(reader)
+    connections = world.gateway._public_port.connections
+    await until(lambda: (connections.open, connections.leaving) == (2, 0), seconds=15)
     world.pod(await world.engine())
     for reader, _ in lines:
         assert (await answer_of(reader))[0] == 200
 
 
-async def test_open_files_bound_connections_too(make_world: MakeWorld, dial: Dial) -> None:
+async def test_a_crowd_that_is_too_many_is_closed_without_a_word(
+    make_world: MakeWorld, dial: Dial
+) -> None:
+    world = await make_world(max_connections=1)
+    world.sleeping()
+    await until(lambda: "shop/llama" in world.gateway._hall.directory.entries)
+    _, writer = await dial(world)
+    writer.write(REQUEST)
+    await world.waiting(1)
+    connections = world.gateway._public_port.connections
+    crowd = [await dial(world) for _ in range(400)]
+    await until(lambda: connections.open == 1)
+    assert connections.leaving <= 257
+    for reader, _ in crowd:
+        await ended(reader)
+    await until(lambda: (connections.open, connections.leaving) == (1, 0), seconds=15)
+
+
+async def test_open_files_bound_connections_too(world: World, dial: Dial) -> None:
     """A request needs a second socket, to its engine: without one left it could be answered by nobody."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    world.sleeping()
+    await until(lambda: "shop/llama" in world.gateway._hall.directory.entries)
+    connections = world.gateway._public_port.connections
+    await world.http.close()
+    await until(lambda: connections.open == 0)
+    connections.limits = dataclasses.replace(connections.limits, files=5)
+    lines = [await dial(world) for _ in range(3)]
+    for _, writer in lines[:2]:
+        writer.write(REQUEST)
+    await until(lambda: (connections.open, connections.idle) == (3, 1))
+    late, writer = await dial(world)  # two that are busy count twice
+    await ended(lines[2][0])
+    writer.write(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await answer_of(late))[0] == 200
+
+
+def test_files_are_counted_with_some_left_for_the_rest() -> None:
+    before = _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (4000, hard))
-        assert files_for_connections() == 4000 - 128
-        resource.setrlimit(resource.RLIMIT_NOFILE, (30, hard))
-        assert files_for_connections() == 16
+        for soft, left in [(4000, 4000 - 512), (30, 16)]:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert files_for_connections() == left
+        open_to_the_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert files_for_connections() <= UNLIMITED
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_every_limit_of_the_settings_bounds_something() -> None:

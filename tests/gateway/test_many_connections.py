@@ -8,8 +8,6 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import aiohttp
 import pytest
@@ -74,10 +72,10 @@ async def connect_all(gateway: GatewayProcess) -> list[socket.socket]:
 async def test_they_leave_neither_memory_nor_files_behind(tmp_path: Path) -> None:
     world = World(tmp_path)
     await world.api.start()
-    engine: Any = await world.engine()
+    engine = await world.engine()
     world.endpoint()
     world.deployment(replicas=1)
-    world.pod(SimpleNamespace(port=engine.port), ready=True)  # type: ignore[arg-type]
+    world.pod(engine, ready=True)
     patient = {"header_timeout": "600", "body_timeout": "600", "idle_timeout": "600"}
     peaks = []
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import aiohttp
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.gateway.world import World
 from torpor.gateway.door import MODEL_PATHS
 
-BODIES = {
+BODIES: dict[str, dict[str, Any]] = {
     "/rerank": {"query": "bear", "documents": ["hare", "bear"], "top_n": 1},
     "/v1/score": {"text_1": "bear", "text_2": ["hare"]},
     "/tokenize": {"prompt": "hello", "return_token_strs": True},

@@ -139,7 +139,8 @@ class World:
         **metadata: Any,
     ) -> None:
         """An engine pod of an endpoint, running at *engine*, which is told whose it is."""
-        if (own := own_name(namespace, name)) not in engine.names:
+        own = own_name(namespace, name)
+        if isinstance(engine, Engine) and own not in engine.names:
             engine.names.append(own)
         labels = LABELS | {
             "torpor.dev/endpoint": name,

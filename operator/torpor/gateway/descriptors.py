@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import resource
 
-RESERVED = 128
-"""For the API server, both ports, the event loop, and what the interpreter opens."""
+RESERVED = 512
+"""For the API server, both ports, the event loop, what the interpreter opens, and connections that leave."""
 UNLIMITED = 1 << 30
 
 

@@ -39,6 +39,8 @@ LAST_WORDS_SECONDS = 0.5
 """Time to tell those who still wait when the grace period is over."""
 READ_SECONDS = 1.0
 """Time for the API server to say whether an endpoint still refuses; without an answer, what was told last counts."""
+LINGER_SECONDS = 5.0
+"""Longest time to read on from a client that has its refusal already."""
 POLL_SECONDS = 0.05
 """How often a draining gateway looks whether its last request has ended."""
 
@@ -195,6 +197,7 @@ def _limits(settings: GatewaySettings) -> Limits:
     return Limits(
         idle=settings.idle_timeout,
         header=settings.header_timeout,
+        linger=min(LINGER_SECONDS, settings.body_timeout),
         send=settings.send_timeout,
         most=settings.max_connections,
         files=files_for_connections(),

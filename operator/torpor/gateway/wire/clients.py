@@ -30,8 +30,6 @@ REFUSED_SECONDS = 1.0
 MOST_PIPELINED = 8
 """Requests that are read before their turn on one connection; then it is read no further."""
 _UPGRADE = frozenset({b"upgrade"})
-LINGER_SECONDS = 5.0
-"""Time a client has to read its answer while it still sends what nobody wants: closing at once would take it away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +209,7 @@ class Connection(asyncio.Protocol):
     def refuse(self, refusal: Refusal) -> None:
         """Answer whatever comes next with *refusal*; close soon if nothing comes."""
         self._refusal = refusal
+        self._port.crowd.part(self)
 
     def cut(self) -> None:
         """Hang up at once, whatever runs."""
@@ -228,7 +227,8 @@ class Connection(asyncio.Protocol):
             if silent > limits.send:
                 self.transport.abort()  # what was written last is never read
         elif self._deaf:
-            return
+            if silent > limits.linger:
+                self.transport.abort()
         elif self._refusal is not None:
             if silent > REFUSED_SECONDS:
                 self.close()
@@ -299,12 +299,13 @@ class Connection(asyncio.Protocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Let the client read its answer although it still sends."""
+        """Let the client read its answer although it still sends: closing at once would take it away."""
         self._deaf = True
+        self._silent_since = self._loop.time()
+        self._port.crowd.part(self)
         self.go_on()
-        if self.transport.can_write_eof():
+        if not self.transport.is_closing():
             self.transport.write_eof()
-        self._loop.call_later(LINGER_SECONDS, self.transport.abort)
 
 
 def _too_large() -> Refusal:

@@ -11,6 +11,8 @@ from torpor.domain.waitroom import Refusal
 
 log = logging.getLogger(__name__)
 
+MOST_LEAVING = 256
+"""Connections that may linger at once; of more, each is closed without a word."""
 RETRY_AFTER = 5.0
 """Seconds a client is told to stay away when there are too many connections."""
 
@@ -23,6 +25,8 @@ class Limits:
     """Without a request."""
     header: float
     """From the first byte of a request to the end of its headers."""
+    linger: float
+    """From an answer that ends the connection to its end, while the client may still send: or it would not read it."""
     send: float
     """Without taking anything of an answer that waits for its client."""
     most: int
@@ -61,14 +65,21 @@ class Crowd:
         """Start with nobody."""
         self.limits = limits
         self.members: set[Member] = set()
+        self._leaving: set[Member] = set()
+        """Those that have been told why they end, or will be; they count apart, for they cost nobody a place."""
         self._idle: dict[Member, None] = {}
         """The one that is idle for longest first."""
         self._warned = False
 
     @property
     def open(self) -> int:
-        """Return how many connections there are."""
+        """Return how many connections there are that may ask."""
         return len(self.members)
+
+    @property
+    def leaving(self) -> int:
+        """Return how many others are about to be closed."""
+        return len(self._leaving)
 
     @property
     def idle(self) -> int:
@@ -104,12 +115,21 @@ class Crowd:
         if member in self.members:
             self._idle[member] = None
 
+    def part(self, member: Member) -> None:
+        """Count a connection among those that are about to be closed; where there are too many it is closed now."""
+        self.leave(member)
+        if len(self._leaving) >= MOST_LEAVING:
+            member.cut()
+        else:
+            self._leaving.add(member)
+
     def leave(self, member: Member) -> None:
         """Count a connection no longer; twice does no harm."""
+        self._leaving.discard(member)
         self.members.discard(member)
         self._idle.pop(member, None)
 
     def sweep(self, now: float) -> None:
         """Look at every connection."""
-        for member in list(self.members):
+        for member in (*self.members, *self._leaving):
             member.sweep(now, self.limits)
