@@ -14,7 +14,9 @@ from torpor import clock
 from torpor.cluster.connect import Api
 from torpor.cluster.objects import Objects
 from torpor.controller.children import Children
+from torpor.controller.counters import CounterPoller
 from torpor.controller.demand import DemandPoller
+from torpor.controller.doors import Doors
 from torpor.controller.engines import Engines
 from torpor.controller.loads import LoadPoller
 from torpor.controller.progress import ProgressPoller
@@ -59,14 +61,17 @@ class Stage:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         port = int(self._runner.addresses[0][1])
-        self.demand = DemandPoller(self.seen, self.touched.append, port)
+        self.counters = CounterPoller(self.seen, self._engines, self.touched.append)
+        self.demand = DemandPoller(self.seen, self.touched.append, port, self.counters.completed)
         self.progress = ProgressPoller(self.seen, self.touched.append, port)
         objects = Objects(self._api)
         self.statuses = StatusWriter(self.seen, objects, "controller-1", self.touched.append)
+        children = Children(self.seen, objects)
         tools = Tools(
-            self.seen, self.demand, self._engines, objects, Children(self.seen, objects),
+            self.seen, self.demand, self._engines, objects, children,
             Installation("example.com/torpor:1", "vllm/vllm-openai:v0.32.0"), self.statuses,
             self.progress, LoadPoller(self.seen, self._engines, self.touched.append),
+            self.counters, Doors(self.seen, children, self.demand),
         )  # fmt: skip
         self.reconciler = Reconciler(tools)
         self.kube.told = self.hear
@@ -89,7 +94,7 @@ class Stage:
             self.seen.nodes[metadata["name"]] = obj
         elif kind == "Pod":
             self.seen.take_pod(obj, deleted, clock.now_ms())
-        elif kind in ("Deployment", "Job", "ServiceAccount"):
+        elif kind in ("Deployment", "Job", "ServiceAccount", "Service", "EndpointSlice"):
             self.seen.take_child(kind, obj, deleted)
 
     async def step(self) -> int | None:

@@ -11,7 +11,7 @@ nobody has asked since; if not, somebody may have asked just now.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torpor.domain.observation import Demand, EngineReport, Tokens
 
@@ -27,7 +27,7 @@ class Count:
     """Requests that it runs or queues."""
     finished: int = 0
     """Requests that have ended, however."""
-    tokens: Tokens = Tokens()
+    tokens: Tokens = field(default_factory=Tokens)
 
 
 def first_read(engine: EngineReport, count: Count, told: Tokens | None, at_ms: int) -> EngineReport:

@@ -27,7 +27,7 @@ PROXY_MS = 3_000
 CLOSED_MS = 5_000
 """After which an engine closes a connection that nobody uses (uvicorn's time-out in vLLM)."""
 SETTLE_MS = PROXY_MS + CLOSED_MS
-"""From the change of the Service to fewer replicas. The pods that go then serve for the 5 s of their preStop as well."""
+"""From the change of the Service to fewer replicas. What goes serves for the 5 s of its preStop as well."""
 
 
 @dataclass(frozen=True, slots=True)

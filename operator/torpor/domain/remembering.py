@@ -138,8 +138,8 @@ def tokens_counted(
     never fall: a smaller count is an older word and adds nothing. A gateway that is not heard of keeps what it had
     added, and its last counters are remembered: it may only be out of sight.
 
-    An engine counts what comes through gateways as well, so of a direct endpoint theirs is noted and not added; and what
-    an engine that is older than *direct_since_ms* had counted when it was first asked was added by gateways.
+    An engine counts what comes through gateways as well, so of a direct endpoint theirs is noted and not added; and
+    what an engine that is older than *direct_since_ms* had counted when it was first asked was added by gateways.
     """
     sources = {source.gateway: source for source in before.sources}
     added = list[_Added]()
