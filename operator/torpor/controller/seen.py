@@ -172,9 +172,8 @@ class Seen:
         if not name or metadata["name"] not in _names_of(kind, name, metadata["name"]):
             return None  # none of ours, or a copy of one: labels are easily copied, names are taken once
         key = (metadata["namespace"], name)
-        place: Any = {"Job": metadata["uid"], "EndpointSlice": (key, metadata["name"])}.get(
-            kind, key
-        )
+        place: Any = (key, metadata["name"]) if kind == "EndpointSlice" else key
+        place = metadata["uid"] if kind == "Job" else place
         shelves: dict[str, dict[Any, Json]] = {
             "Deployment": self.deployments,
             "ServiceAccount": self.accounts,

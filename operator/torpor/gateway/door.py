@@ -18,6 +18,7 @@ from torpor.gateway.directory import read_digest, uninvited
 from torpor.gateway.exchange import Exchange
 from torpor.gateway.hall import Hall
 from torpor.gateway.holding import Holding, Holdings
+from torpor.gateway.listening import Handler
 from torpor.gateway.replies import JSON, send_refusal
 from torpor.gateway.tally import CLIENT_LEFT
 from torpor.gateway.upstream import Upstream
@@ -51,6 +52,8 @@ MODEL_PATHS = frozenset(
 )
 """Paths that name a model in their body and are passed on to its engine."""
 MODELS = "/v1/models"
+_ONLY = web.RequestKey("only", str)
+"""Of a request: `namespace/name` of the one endpoint that it may mean, by the port that it came in at."""
 
 
 class Door:
@@ -68,12 +71,27 @@ class Door:
         self._settings = settings
         self._holdings = Holdings(settings.max_held_bytes)
 
+    def beside(self, key: str) -> Handler:
+        """Return who answers at the port of one direct endpoint, `namespace/name`: as everywhere, but for it alone.
+
+        Every answer closes its connection, so that the client's next one leads to the engine once that is awake.
+        """
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            request[_ONLY] = key
+            return await self.handle(request)
+
+        return handle
+
+    def _closes(self, request: web.BaseRequest) -> bool:
+        return self.closing or _ONLY in request
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the response to one request, whatever happens."""
         self.active += 1
         try:
             reply = await self._answer(request)
-            if self.closing and not reply.prepared:
+            if self._closes(request) and not reply.prepared:
                 reply.force_close()
             return reply
         except ConnectionError:
@@ -111,24 +129,24 @@ class Door:
             if isinstance(ask, Refusal):
                 unread = not request.content.is_eof()
                 return await self._turn_away(request, ask, closing=unread)
-            entry = await self._find(ask.model, digest)
+            entry = await self._find(ask.model, digest, request.get(_ONLY))
             if isinstance(entry, Refusal):
                 unknown = entry.status == 404 and not self._hall.endpoints.heard
                 return await self._turn_away(request, starting() if unknown else entry)
-            desk, settings = self._hall.desk(entry), self._settings
+            desk, settings, closing = self._hall.desk(entry), self._settings, self._closes(request)
             exchange = Exchange(
-                request, ask, digest, holding, desk, self._upstream, settings, closing=self.closing
+                request, ask, digest, holding, desk, self._upstream, settings, closing=closing
             )
             return await exchange.run()
 
-    async def _find(self, model: str, digest: bytes | None) -> Entry | Refusal:
+    async def _find(self, model: str, digest: bytes | None, only: str | None) -> Entry | Refusal:
         """Return the endpoint that a name means; before its status refuses anybody, it is read once more."""
         directory = self._hall.directory
-        entry = directory.resolve(model, digest)
+        entry = directory.resolve(model, digest, only)
         if isinstance(entry, Refusal) or self._hall.desk(entry).room.refusal is None:
             return entry
         await self._confirmer.confirm(entry)
-        return directory.resolve(model, digest)
+        return directory.resolve(model, digest, only)
 
     async def _listen(self, request: web.BaseRequest, path: str, holding: Holding) -> Ask | Refusal:
         """Return what the request asks for, which its body says; nothing else keeps the body."""
@@ -164,11 +182,11 @@ class Door:
 
     async def _list(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
         """Answer `/v1/models`, which never wakes anything and tells only what the key may use."""
-        digest = read_digest(request.headers.get("Authorization"))
+        digest, only = read_digest(request.headers.get("Authorization")), request.get(_ONLY)
         if not name:
-            answer = openai.model_list(self._hall.directory.listing(digest))
+            answer = openai.model_list(self._hall.directory.listing(digest, only))
             return web.Response(text=json.dumps(answer), content_type=JSON)
-        entry = self._hall.directory.resolve(name, digest)
+        entry = self._hall.directory.resolve(name, digest, only)
         if isinstance(entry, Refusal):
             return await self._turn_away(request, entry)
         return web.Response(text=json.dumps(openai.model_object(name, entry)), content_type=JSON)
@@ -178,4 +196,4 @@ class Door:
     ) -> web.StreamResponse:
         """Refuse a request before it has an endpoint."""
         self._hall.tools.metrics.turned_away(refusal.status)
-        return await send_refusal(request, refusal, closing or self.closing)
+        return await send_refusal(request, refusal, closing or self._closes(request))

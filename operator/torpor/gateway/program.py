@@ -21,6 +21,7 @@ from torpor.gateway.door import Door
 from torpor.gateway.hall import Hall
 from torpor.gateway.internal import Internal
 from torpor.gateway.listening import Handler, Port
+from torpor.gateway.sidedoors import SideDoors
 from torpor.gateway.tools import Tools
 from torpor.gateway.upstream import Upstream
 from torpor.manifests.names import COMPONENT_ENGINE, COMPONENT_LABEL, ENDPOINTS, GROUP, VERSION
@@ -49,6 +50,8 @@ class Gateway:
         self._hall = Hall(self._tools)
         confirmer = Confirmer(self._hall, Reader(api, READ_SECONDS))
         self._door = Door(self._hall, confirmer, self._upstream, settings)
+        self._side_doors = SideDoors(self._side_port)
+        self._hall.told, self._hall.doors = self._side_doors.told, lambda: self._side_doors.numbers
         self._internal = Internal(self._hall, settings.pod_name, self._missing)
         engines = f"{COMPONENT_LABEL}={COMPONENT_ENGINE}"
         hall = self._hall
@@ -81,6 +84,7 @@ class Gateway:
         await self._internal_port.open()
         await self._public_port.open()
         self._watches = [asyncio.create_task(w.run()) for w in self._watchings.values()]
+        self._watches.append(asyncio.create_task(self._side_doors.run()))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Return when asked to stop; a watch that fails for good is a bug and ends the program.
@@ -104,6 +108,7 @@ class Gateway:
         log.info("draining: %d requests wait or run", self._door.active)
         await _until(lambda: False, self._settings.drain_delay, hurry)
         await self._public_port.stop()
+        await self._side_doors.stop()
         await _until(lambda: not self._door.active, self._settings.drain_grace, hurry)
         if self._door.active:
             log.warning("%d requests did not end in time", self._door.active)
@@ -122,6 +127,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
         await self._public_port.close()
+        await self._side_doors.close()
         await self._internal_port.close()
         await self._tools.close()
         await self._upstream.close()
@@ -129,6 +135,9 @@ class Gateway:
 
     def _port(self, handler: Handler, number: int) -> Port:
         return Port(handler, self._settings.host, number, self._settings.idle_timeout)
+
+    def _side_port(self, key: str, number: int) -> Port:
+        return self._port(self._door.beside(key), number)
 
     def _missing(self) -> str | None:
         """Return why no requests should be sent here, or None."""
