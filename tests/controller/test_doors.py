@@ -71,8 +71,8 @@ def settled(stage: Stage) -> None:
     stage.kube.put(ENGINES, older)
 
 
-GATEWAY_ALONE = ([], [f"127.0.0.1:{PORT}"])
-ENGINE_ALONE = (["127.0.0.77:8000"], [])
+GATEWAY_ALONE: tuple[list[str], list[str]] = ([], [f"127.0.0.1:{PORT}"])
+ENGINE_ALONE: tuple[list[str], list[str]] = (["127.0.0.77:8000"], [])
 
 
 async def test_asleep_it_leads_to_the_gateways_that_listen_for_it(stage: Stage) -> None:

@@ -18,9 +18,11 @@ ENGINE = EngineReport("uid-a", "tiny-a", started_ms=NOW - 60_000)
 SOME = Tokens(10, 20)
 
 
-def report(last: int | None = None, tokens: Tokens = Tokens(), **on_pods: int) -> GatewayReport:  # noqa: B008
-    total = sum(on_pods.values())
-    return GatewayReport("gw", NOW, 1, 0, total, last, tokens, on_pods=on_pods)
+NOTHING = Tokens()
+
+
+def report(last: int | None = None, tokens: Tokens = NOTHING, on_a: int = 0) -> GatewayReport:
+    return GatewayReport("gw", NOW, 1, 0, on_a, last, tokens, on_pods={"uid-a": on_a})
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def engine(requests: int = 0, as_of_ms: int = NOW, **more: Any) -> EngineReport:
 def test_a_request_through_a_gateway_counts_once(
     by_engine: int, by_gateway: int, both: int
 ) -> None:
-    demand = with_engines(Demand((report(**{"uid-a": by_gateway}),)), [engine(by_engine)], ())
+    demand = with_engines(Demand((report(on_a=by_gateway),)), [engine(by_engine)], ())
     assert demand.in_flight == both
     assert demand.in_flight_on("uid-a") == both
     assert demand.in_flight_on("uid-b") == 0

@@ -120,7 +120,7 @@ class Doors:
     ) -> None:
         members = [Member(pod.uid, pod.name, key[0], str(pod.ip), pod.node) for pod in pods]
         before = self._seen.slice(key, names.ENGINES_SIDE)
-        same = before is not None and _uids(before) == {member.uid for member in members}
+        same = before is not None and _uids(before) == frozenset(member.uid for member in members)
         since = _since(before) if same else now_ms
         if not same:
             log.info("%s/%s: its Service leads to %s", *key, _named(members) or "no engine")
@@ -130,7 +130,7 @@ class Doors:
     async def _write_gateways(
         self, key: Key, endpoint: InferenceEndpoint, members: list[Member], port: int
     ) -> None:
-        if _uids(self._seen.slice(key, names.GATEWAYS_SIDE)) != {m.uid for m in members}:
+        if _uids(self._seen.slice(key, names.GATEWAYS_SIDE)) != frozenset(m.uid for m in members):
             log.info("%s/%s: its Service leads to %s", *key, _named(members) or "no gateway")
         wanted = gateways_slice(endpoint, members, port)
         await self._children.keep(key, wanted, lambda: self._seen.slice(key, names.GATEWAYS_SIDE))
