@@ -202,6 +202,13 @@ async def test_what_is_not_direct_any_more_has_no_service(direct: Stage) -> None
     assert "direct" not in direct.status()
 
 
+async def test_a_spec_that_makes_no_pod_leaves_the_port_with_the_endpoint(direct: Stage) -> None:
+    await edit(direct, template={"spec": {"containers": "none"}})
+    assert direct.condition("Ready")[0] == "False"
+    assert direct.status()["direct"]["port"] == PORT
+    assert behind(direct.kube) == GATEWAY_ALONE
+
+
 async def test_a_service_of_that_name_that_is_not_its_own_is_left_alone(stage: Stage) -> None:
     theirs = {
         "apiVersion": "v1", "kind": "Service",

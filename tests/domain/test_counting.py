@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from torpor.api.status import TokenSource, TokensStatus
-from torpor.domain.counting import REMEMBERED_MS, Count, first_read, read_again, with_engines
+from torpor.domain.counting import (
+    REMEMBERED_MS,
+    Count,
+    ended,
+    first_read,
+    read_again,
+    with_engines,
+)
 from torpor.domain.observation import Demand, EngineReport, GatewayReport, Tokens
 from torpor.domain.remembering import tokens_counted
 from torpor.domain.returning import gaps_since
@@ -82,8 +89,11 @@ def test_a_request_through_a_gateway_counts_once(
 
 
 def test_what_a_pod_ran_that_is_gone_runs_no_more() -> None:
-    demand = with_engines(Demand((report(),)), [engine(3, over=True, as_of_ms=NOW - 10**6)], ())
+    last = ended(engine(3, as_of_ms=NOW - 10**6, busy=((NOW - 2 * 10**6, None),)))
+    demand = with_engines(Demand((report(),)), [last], ())
     assert (demand.in_flight, demand.as_of_ms, demand.known) == (0, NOW, True)
+    assert demand.busy("uid-a") == [(NOW - 2 * 10**6, NOW - 10**6)]
+    assert gaps_since(demand, None)[1] == NOW - 10**6
 
 
 def test_an_engine_that_does_not_answer_leaves_it_unknown_and_its_word_ends_with_its_last() -> None:
@@ -133,6 +143,9 @@ def test_what_gateways_counted_before_it_was_direct_is_not_counted_again_by_engi
 
 
 def test_an_engine_that_started_again_counts_from_zero_again() -> None:
+    crashed = ended(engine(1, busy=((NOW - 9000, None),)))
+    begun = first_read(replace(ENGINE, busy=crashed.busy), Count(1), None, NOW + 1000)
+    assert begun.busy == ((NOW - 9000, NOW), (NOW + 1000, None))
     counted = tokens_counted(TokensStatus(), with_engines(Demand(), [engine(tokens=SOME)], ()), 1)
     again = engine(tokens=Tokens(1, 2), started_ms=NOW - 1000)
     both = tokens_counted(counted, with_engines(Demand(), [again], ()), 1)

@@ -10,7 +10,7 @@ from torpor import clock
 from torpor.controller.engines import Engines
 from torpor.controller.polling import repeat
 from torpor.controller.seen import Key, Seen
-from torpor.domain.counting import first_read, read_again, with_engines
+from torpor.domain.counting import ended, first_read, read_again, with_engines
 from torpor.domain.observation import Demand, EngineReport, PodSeen, Tokens
 from torpor.domain.remembering import engine_source
 
@@ -49,9 +49,9 @@ class CounterPoller:
         pods = self._seen.engine_pods(key, now_ms)
         before, silent = self._known.get(key, {}), set[str]()
         known = {
-            pod.uid: replace(before[pod.uid], over=not _answers(pod))
+            pod.uid: replace(last, over=False) if _answers(pod) else ended(last)
             for pod in pods
-            if pod.uid in before
+            if (last := before.get(pod.uid)) is not None
         }
         asked = [pod for pod in pods if _answers(pod)]
         counts = await asyncio.gather(*(self._engines.count(pod) for pod in asked))
@@ -61,6 +61,8 @@ class CounterPoller:
                 continue
             last, at_ms = known.get(pod.uid), clock.now_ms()
             begun = EngineReport(pod.uid, pod.name, pod.engine_started_ms or 0)
+            if last is not None:
+                begun = replace(begun, busy=ended(last).busy)
             if last is None or last.started_ms != begun.started_ms:
                 known[pod.uid] = first_read(begun, count, self._told(key, begun), at_ms)
             else:

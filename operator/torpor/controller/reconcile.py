@@ -217,7 +217,8 @@ class Reconciler:
 
     async def _settle(self, key: Key, endpoint: InferenceEndpoint, picture: Picture) -> Picture:
         """Write the children; note why the API server refused one, or whose name is taken."""
-        refused, kept_back, jobs, direct = None, False, None, None
+        refused, kept_back, jobs = None, False, None
+        direct = endpoint.status.direct if endpoint.spec.access.direct else None
         try:
             wanted = children_wanted(
                 endpoint,

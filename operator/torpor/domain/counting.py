@@ -34,7 +34,7 @@ def first_read(engine: EngineReport, count: Count, told: Tokens | None, at_ms: i
     """Return what is known of an engine after the first reading of its counters.
 
     Args:
-        engine: Whose counters they are.
+        engine: Whose counters they are, with what an earlier engine of that pod was busy.
         count: The reading.
         told: Its tokens as the status has them, None if it says nothing of this engine.
         at_ms: When it was read.
@@ -48,7 +48,7 @@ def first_read(engine: EngineReport, count: Count, told: Tokens | None, at_ms: i
         finished=count.finished,
         tokens=count.tokens,
         last_active_ms=at_ms if active else None,
-        busy=((at_ms, None),) if count.requests else (),
+        busy=(*engine.busy, (at_ms, None)) if count.requests else engine.busy,
     )
 
 
@@ -73,6 +73,12 @@ def read_again(before: EngineReport, count: Count, at_ms: int) -> EngineReport:
             (start, end) for start, end in busy if end is None or end > at_ms - REMEMBERED_MS
         ),
     )
+
+
+def ended(engine: EngineReport) -> EngineReport:
+    """Return what stays known of an engine whose pod takes no requests any more: its last word."""
+    busy = tuple((start, engine.as_of_ms if end is None else end) for start, end in engine.busy)
+    return replace(engine, requests=0, busy=busy, over=True)
 
 
 def _busy_until(

@@ -105,7 +105,9 @@ def account_name(endpoint: str) -> str:
 
 def direct_name(endpoint: str) -> str:
     """Return the name of a direct endpoint's Service, which must begin with a letter."""
-    return child_name(endpoint if endpoint[0].isalpha() else f"ie-{endpoint}", "direct")
+    return child_name(
+        endpoint if endpoint[0].isalpha() else f"n{digest(endpoint, length=6)}-{endpoint}", "direct"
+    )
 
 
 def slice_name(endpoint: str, side: str) -> str:
