@@ -56,15 +56,14 @@ class Client:
             self.statuses.append(answer.status)
         return time.time()
 
-    async def look_on(self) -> None:
-        """Look at a steady pace until cancelled; a connection that fails is a status of 0."""
-        pending = set[asyncio.Task[None]]()
+    async def look_on(self, stop: asyncio.Event) -> None:
+        """Look at a steady pace until told to stop; a connection that fails is a status of 0."""
         due = time.monotonic()
-        while True:
-            pending.add(task := asyncio.create_task(self._look()))
-            task.add_done_callback(pending.discard)
-            due += PACE
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+        async with asyncio.TaskGroup() as pending:
+            while not stop.is_set():
+                pending.create_task(self._look())
+                due += PACE
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
 
     async def _look(self) -> None:
         at = time.time()
@@ -151,7 +150,8 @@ def test_nothing_is_lost_while_it_wakes_and_sleeps_under_its_own_address(space: 
 async def _play(space: Space, deployments: Seen) -> tuple[Client, list[float]]:
     lags = list[float]()
     async with client_of(space, "straight") as client:
-        looking = asyncio.create_task(client.look_on())
+        stop = asyncio.Event()
+        looking = asyncio.create_task(client.look_on(stop))
         for number in range(ROUNDS):
             await asyncio.to_thread(_wait_gone, space)  # else the pod that drains still answers
             await client.led(engine=False, seconds=30)
@@ -170,7 +170,8 @@ async def _play(space: Space, deployments: Seen) -> tuple[Client, list[float]]:
             if number != 1:
                 lags.append(zero - last_byte - KEEP_ALIVE)
                 assert zero - turned >= SETTLE_MS / 1000 - 2  # five looks, and a proxy's delay
-        looking.cancel()
+        stop.set()
+        await looking
         return client, lags
 
 
