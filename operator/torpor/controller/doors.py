@@ -121,7 +121,7 @@ class Doors:
         members = [Member(pod.uid, pod.name, key[0], str(pod.ip), pod.node) for pod in pods]
         before = self._seen.slice(key, names.ENGINES_SIDE)
         same = before is not None and _uids(before) == frozenset(member.uid for member in members)
-        since = _since(before) if same else now_ms
+        since = (same and _since(before)) or now_ms
         if not same:
             log.info("%s/%s: its Service leads to %s", *key, _named(members) or "no engine")
         wanted = engines_slice(endpoint, members, since)
