@@ -57,7 +57,7 @@ def test_everything_a_user_writes_is_bounded(path: str) -> None:
 
 def test_what_is_not_supported_has_no_default_and_a_rule_that_says_so() -> None:
     refused = [path for path, schema in ALL.items() if _is_refused(schema)]
-    assert "spec.access.direct" in refused
+    assert "spec.placement.capacityTimeout" in refused
     for path in refused:
         parent, _, name = path.rpartition(".")
         assert "default" not in ALL[path]

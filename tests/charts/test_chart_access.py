@@ -72,6 +72,18 @@ def test_the_controller_may_hurry_and_mark_single_pods_and_make_none(installed: 
     assert {g[2] for g in allowed if g[1] == "pods"} == {"get", "list", "watch", "patch", "delete"}
 
 
+def test_the_controller_keeps_the_services_of_direct_endpoints_and_the_gateway_none(
+    installed: Rendered,
+) -> None:
+    """Order matters: the addresses behind them are written by the controller, and by nobody else."""
+    allowed = grants(installed.one("ClusterRole", "torpor-controller")["rules"])
+    kept = {"get", "list", "watch", "create", "patch", "delete"}
+    for group, resource in (("", "services"), ("discovery.k8s.io", "endpointslices")):
+        assert {verb for g, r, verb in allowed if (g, r) == (group, resource)} == kept
+    gateway = grants(installed.one("ClusterRole", "torpor-gateway")["rules"])
+    assert not {r for _, r, _ in gateway if r in {"services", "endpointslices"}}
+
+
 @pytest.mark.parametrize("resource", ["deployments", "inferenceendpoints", "gpuclasses", "nodes"])
 def test_the_controller_may_not_delete(installed: Rendered, resource: str) -> None:
     allowed = grants(installed.one("ClusterRole", "torpor-controller")["rules"])

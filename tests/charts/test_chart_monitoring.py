@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.charts.rendering import CHART, Helm, Refused, Rendered
+from torpor.manifests import names
 
 
 def test_monitors_keep_the_labels_that_torpor_itself_gives(helm: Helm) -> None:
@@ -19,6 +20,15 @@ def test_monitors_keep_the_labels_that_torpor_itself_gives(helm: Helm) -> None:
         (place,) = monitor["spec"]["podMetricsEndpoints"]
         assert place["honorLabels"] is True
         assert (place["path"], place["interval"]) == ("/metrics", "30s")
+
+
+def test_clients_may_reach_the_ports_at_which_gateways_stand_in_for_direct_endpoints(
+    helm: Helm,
+) -> None:
+    closed = helm.render("networkPolicy.enabled=true").one("NetworkPolicy", "torpor-gateway")
+    first, last = names.DIRECT_PORTS[0], names.DIRECT_PORTS[-1]
+    ports = closed["spec"]["ingress"][0]["ports"]
+    assert {"port": first, "endPort": last, "protocol": "TCP"} in ports
 
 
 def test_no_dashboard_is_made_until_it_is_asked_for(installed: Rendered) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from torpor.controller.engines import Engines, load_of
+from torpor.controller.engines import Engines, count_of, load_of
+from torpor.domain.counting import Count
 from torpor.domain.engineload import EngineLoad
-from torpor.domain.observation import PodSeen
+from torpor.domain.observation import PodSeen, Tokens
 from torpor.manifests import names
 
 RECORDED = Path(__file__).with_name("vllm-metrics.txt").read_text()
@@ -50,6 +51,25 @@ def test_the_parts_of_an_engine_add_up_and_their_caches_are_averaged() -> None:
 )
 def test_a_cache_is_between_empty_and_full(said: str, share: float) -> None:
     assert load_of(f"vllm:kv_cache_usage_perc {said}\n").kv_use == share
+
+
+def test_what_an_engine_has_counted() -> None:
+    assert count_of(with_requests(2.0, 3.0)) == Count(5, 9, Tokens(1234, 567))
+    parts = "".join(
+        f'vllm:num_requests_running{{engine="{k}"}} 1\nvllm:prompt_tokens_total{{engine="{k}"}} 4\n'
+        f'vllm:prefix_cache_hits_total{{engine="{k}"}} 2\n'
+        for k in range(2)
+    )
+    assert count_of(parts) == Count(2, 0, Tokens(8, 0, 4))
+    assert count_of(parts + "vllm:prompt_tokens_cached_total 3\n").tokens.cached == 3
+
+
+@pytest.mark.parametrize("page", ["", "up 1\n", "vllm:num_requests_running NaN\n"])
+def test_an_engine_that_does_not_tell_what_it_runs_has_counted_nothing_that_is_known(
+    page: str,
+) -> None:
+    with pytest.raises((ValueError, OverflowError)):
+        count_of(page)
 
 
 class Answering:

@@ -27,6 +27,8 @@ PLURALS = {
     "deployments",
     "jobs",
     "serviceaccounts",
+    "services",
+    "endpointslices",
     "inferenceendpoints",
 }
 
@@ -276,7 +278,8 @@ async def test_every_kind_has_a_shelf_that_shows_and_takes_out_what_is_known(
     shelves = {shelf.path.rsplit("/", 1)[1]: shelf for shelf in full.ears.shelves()}
     assert set(shelves) == PLURALS
     narrowed = {plural for plural, shelf in shelves.items() if shelf.selector == OURS}
-    assert narrowed == {"pods", "deployments", "jobs", "serviceaccounts"}
+    ours = {"pods", "deployments", "jobs", "serviceaccounts", "services", "endpointslices"}
+    assert narrowed == ours
     assert {s.selector for p, s in shelves.items() if p not in narrowed} == {""}
     pods = shelves["pods"]
     (pod,) = pods.known().values()

@@ -143,10 +143,14 @@ def test_what_is_known_is_told_by_uid(seen: Seen) -> None:
     seen.classes["c"] = {"metadata": {"name": "c", "uid": "class"}}
     seen.take_pod(gateway("gw"), False, NOW)
     seen.take_pod(states.READY, False, NOW)
-    for kind, name in (("Deployment", "tiny"), ("ServiceAccount", "tiny-engine"), ("Job", "j")):
+    for kind, name in (
+        ("Deployment", "tiny"), ("ServiceAccount", "tiny-engine"), ("Job", "j"),
+        ("Service", "tiny-direct"), ("EndpointSlice", "tiny-direct-engines"),
+    ):  # fmt: skip
         seen.take_child(kind, child(kind, name, kind), False)
     known = {plural: set(seen.known(plural)) for plural in (
         "inferenceendpoints", "gpuclasses", "nodes", "pods", "deployments", "serviceaccounts", "jobs",
+        "services", "endpointslices",
     )}  # fmt: skip
     assert known == {
         "inferenceendpoints": {"e"},
@@ -156,6 +160,8 @@ def test_what_is_known_is_told_by_uid(seen: Seen) -> None:
         "deployments": {"Deployment"},
         "serviceaccounts": {"ServiceAccount"},
         "jobs": {"Job"},
+        "services": {"Service"},
+        "endpointslices": {"EndpointSlice"},
     }
 
 
@@ -181,11 +187,26 @@ def test_children_are_known_by_their_endpoint(seen: Seen) -> None:
 def test_a_copy_with_torpors_labels_is_not_taken_for_the_child(seen: Seen) -> None:
     own = child("Deployment", "tiny")
     seen.take_child("Deployment", own, False)
-    for kind in ("Deployment", "ServiceAccount"):
+    for kind in ("Deployment", "ServiceAccount", "Service", "EndpointSlice"):
         assert seen.take_child(kind, child(kind, "tiny-copy", "other"), False) is None
         assert seen.take_child(kind, child(kind, "tiny-copy", "other"), True) is None
     assert seen.deployments == {KEY: own}
-    assert seen.accounts == {}
+    assert (seen.accounts, seen.services) == ({}, {})
+    assert seen.slice(KEY, names.ENGINES_SIDE) is None
+
+
+def test_a_direct_endpoint_has_two_sides(seen: Seen) -> None:
+    assert seen.take_child("Service", child("Service", "tiny-direct"), False) == KEY
+    sides = {
+        side: child("EndpointSlice", f"tiny-direct-{side}") for side in ("engines", "gateways")
+    }
+    for obj in sides.values():
+        assert seen.take_child("EndpointSlice", obj, False) == KEY
+    assert {side: seen.slice(KEY, side) for side in sides} == sides
+    assert seen.direct() == [KEY]
+    seen.take_child("EndpointSlice", sides["engines"], True)
+    seen.take_child("Service", child("Service", "tiny-direct"), True)
+    assert (seen.slice(KEY, "engines"), seen.direct()) == (None, [])
 
 
 def test_what_has_no_endpoints_label_is_nobodys(seen: Seen) -> None:

@@ -89,9 +89,12 @@ class World:
         namespace: str = "shop",
         ready: Json | None = READY,
         uid: str | None = None,
+        port: int | None = None,
         **spec: Any,
     ) -> None:
-        """Write an InferenceEndpoint; a change of its spec counts its generation up."""
+        """Write an InferenceEndpoint; a change of its spec counts its generation up. With *port* it is direct."""
+        if port is not None:
+            spec = {"access": {"direct": True}} | spec
         spec = {"model": {"source": "s3://models/x/"}} | spec
         before = self.api.objects[ENDPOINTS].get(f"{namespace}/{name}")
         generation = 1
@@ -109,7 +112,8 @@ class World:
                     "creationTimestamp": "2026-01-02T03:04:05Z",
                 },
                 "spec": spec,
-                "status": {"conditions": conditions},
+                "status": {"conditions": conditions}
+                | ({"direct": {"port": port, "sinceMs": 1}} if port else {}),
             },
         )
 

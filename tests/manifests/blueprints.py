@@ -10,6 +10,8 @@ import yaml
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.domain.placement import GPUClassView, Placement
 from torpor.domain.prewarmjobs import JobKind, JobWanted, Weights
+from torpor.manifests import names
+from torpor.manifests.direct import Member, engines_slice, gateways_slice, service
 from torpor.manifests.engine import engine_template
 from torpor.manifests.prewarmjobs import Room, prewarm_job
 from torpor.manifests.setting import Installation
@@ -36,6 +38,7 @@ L40S = GPUClassView(
 )
 PLACED = Placement(L40S, gpus=1, nodes=("node-1",))
 BYTES = 16_060_000_000
+ENGINE = Member("uid-of-pod", "tiny-1", "ml", "10.0.0.1", "node-1")
 
 
 def endpoint(name: str = "tiny", **spec: Any) -> InferenceEndpoint:
@@ -77,6 +80,9 @@ def objects(of: InferenceEndpoint, placed: Placement = PLACED) -> dict[str, Json
         "check-job": prewarm_job(of, INSTALLATION, check, found, owner),
         "fetch-job": prewarm_job(of, INSTALLATION, fetch, found, owner, room),
         "image-job": prewarm_job(of, INSTALLATION, image, found, owner),
+        "direct-service": service(of),
+        "direct-engines": engines_slice(of, [ENGINE], 1_800_000_000_000),
+        "direct-gateways": gateways_slice(of, [], names.DIRECT_PORTS[0]),
     }
 
 

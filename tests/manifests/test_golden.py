@@ -8,7 +8,10 @@ from tests.manifests.blueprints import DATA, PLACED, objects, read
 from torpor.api.endpoint import InferenceEndpoint
 
 CASES = {"minimal": PLACED, "everything": replace(PLACED, gpus=4)}
-KINDS = ("service-account", "first-deployment", "deployment", "check-job", "fetch-job", "image-job")
+KINDS = (
+    "service-account", "first-deployment", "deployment", "check-job", "fetch-job", "image-job",
+    "direct-service", "direct-engines", "direct-gateways",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from itertools import combinations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,13 +39,29 @@ def test_a_name_that_had_to_be_cut_stays_unique() -> None:
 
 
 def test_no_object_of_any_endpoint_has_the_name_of_anothers() -> None:
-    tricky = ["a", "a-engine", "a-check", "a-fetch", "a-engine-engine", "x" * 63, "x" * 62 + "y"]
+    tricky = [
+        "a",
+        "1",
+        "n-1",
+        "a-direct",
+        "a-engine",
+        "a-check",
+        "a-fetch",
+        "a-engine-engine",
+        "x" * 63,
+        "x" * 62 + "y",
+    ]
     made = {
         name: {(o["kind"], o["metadata"]["name"]) for o in objects(endpoint(name)).values()}
         for name in tricky
     }
     for one, other in combinations(tricky, 2):
         assert not made[one] & made[other], f"{one} and {other}"
+
+
+@pytest.mark.parametrize("endpoint", ["a", "1", "0-b", "9" * 63, "x" * 63])
+def test_the_name_of_a_service_begins_with_a_letter(endpoint: str) -> None:
+    assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", names.direct_name(endpoint))
 
 
 def test_every_child_carries_the_labels_that_it_is_found_by() -> None:

@@ -30,6 +30,8 @@ _PLURALS = {
     "Node": "nodes",
     "InferenceEndpoint": names.ENDPOINTS,
     "Lease": "leases",
+    "Service": "services",
+    "EndpointSlice": "endpointslices",
 }
 
 

@@ -127,7 +127,8 @@ def _books(endpoint: InferenceEndpoint, picture: Picture, now: datetime) -> _Boo
     before, chosen, now_ms = endpoint.status, picture.placement.gpu_class, picture.now_ms
     tariffs = Catalogue(picture.classes, picture.nodes).tariff
     demand = picture.demand
-    tokens = tokens_counted(before.tokens, demand)
+    since_ms = picture.direct.since_ms if picture.direct else None
+    tokens = tokens_counted(before.tokens, demand, since_ms)
     since = before.cost.since or endpoint.metadata.creation_timestamp or now
     pods = combined(picture.pods, demand)
     currency = chosen.currency if chosen else before.cost.currency or "USD"

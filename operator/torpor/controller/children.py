@@ -7,6 +7,7 @@ that the server normalises (a user's `cpu: 0.5` becomes `500m`) is not repeated 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -75,6 +76,20 @@ class Children:
             if applied is not None:
                 self._take_in(key, before, applied)
 
+    async def keep(self, key: Key, wanted: Json, seen: Callable[[], Json | None]) -> Json:
+        """Make or correct one object, and return it as it is now; *seen* gives it as it was last heard of."""
+        before = seen()
+        there = self._ours(wanted, before) or await self._owned(wanted)
+        applied = await self._apply(key, wanted, there) or there
+        if applied is not before and seen() is before:
+            self._seen.take_child(wanted["kind"], applied, deleted=False)
+        return applied
+
+    async def remove(self, version: str, kind: str, obj: Json) -> None:
+        """Delete one object that is not wanted any more."""
+        await self._objects.delete(obj | {"apiVersion": version, "kind": kind})
+        self._seen.take_child(kind, obj, deleted=True)
+
     async def read_deployment(self, key: Key) -> None:
         """Ask the API server for the Deployment as it is now: a write was refused because it is not what was heard."""
         before = self._seen.deployments.get(key)
@@ -128,7 +143,7 @@ class Children:
             return None
         mark = names.digest(json.dumps(wanted, sort_keys=True), length=16)
         generation = int((current or {}).get("metadata", {}).get("generation", 0))
-        place = (wanted["kind"], key)
+        place = (f"{wanted['kind']}/{wanted['metadata']['name']}", key)
         if current is not None and generation and self._applied.get(place) == (mark, generation):
             return None
         applied = await self._objects.apply(wanted)

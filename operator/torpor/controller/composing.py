@@ -24,6 +24,7 @@ from torpor.domain.remembering import failure_words, memory_words, moment
 from torpor.domain.scalingview import Decision, idle_since
 from torpor.domain.status import Outcome, conditions, kept
 from torpor.domain.waking import count_wakes
+from torpor.manifests.direct import service_url
 from torpor.manifests.setting import Installation
 from torpor.manifests.workload import pod_selector
 
@@ -66,7 +67,8 @@ def compose_status(
         replicas=len([pod for pod in living if pod.deleted_ms is None]),
         ready_replicas=sum(pod.ready for pod in living),
         selector=pod_selector(endpoint.metadata.name),
-        url=installation.gateway_url or None,
+        url=_url(endpoint, picture, installation),
+        direct=picture.direct,
         display=display_words(
             picture.placement,
             picture.pods,
@@ -108,6 +110,13 @@ def invalid_status(obj: Json, error: ValidationError, now: datetime) -> Endpoint
         for kind, status in kinds
     )
     return before.model_copy(update={"conditions": found, "observed_generation": generation})
+
+
+def _url(endpoint: InferenceEndpoint, picture: Picture, installation: Installation) -> str | None:
+    """The endpoint's own Service once it leads anywhere; until then, and without one, the gateways'."""
+    if picture.direct is not None and picture.way.is_open:
+        return service_url(endpoint)
+    return installation.gateway_url or None
 
 
 def _keep_alive_words(

@@ -36,8 +36,18 @@ class Heard:
 class DemandPoller:
     """Keeps each gateway's last report; tells which endpoints changed."""
 
-    def __init__(self, seen: Seen, touch: Callable[[Key], None], port: int) -> None:
-        """Ask the gateways of *seen* at *port*; call *touch* for each endpoint whose demand changed."""
+    def __init__(
+        self,
+        seen: Seen,
+        touch: Callable[[Key], None],
+        port: int,
+        completed: Callable[[Key, Demand], Demand] = lambda _, demand: demand,
+    ) -> None:
+        """Ask the gateways of *seen* at *port*; call *touch* for each endpoint whose demand changed.
+
+        *completed* adds to what gateways say of an endpoint what they cannot see.
+        """
+        self._completed = completed
         self._port = port
         self._seen = seen
         self._touch = touch
@@ -87,7 +97,11 @@ class DemandPoller:
 
     def demand(self, key: Key) -> Demand:
         """Return what is known of one endpoint; gateways that were never asked yet are unreachable."""
-        return self._demand(key, self._heard, self._names())
+        return self._completed(key, self._demand(key, self._heard, self._names()))
+
+    def doors(self, key: Key) -> dict[str, int]:
+        """Return the port that each gateway has opened for one direct endpoint, by the gateway's name."""
+        return _doors(self._heard, "/".join(key))
 
     def _names(self) -> list[str]:
         return [pod["metadata"]["name"] for pod in self._seen.gateway_pods(clock.now_ms())]
@@ -109,11 +123,17 @@ class DemandPoller:
             keys += [
                 key for key, obj in self._seen.endpoints.items() if moves(obj.get("status") or {})
             ]
-        return [
+        differing = {
             key
             for key in dict.fromkeys(keys)
             if _differs(self._demand(key, heard, names), self._demand(key, self._heard, now))
-        ]
+        }
+        opened = {
+            key
+            for key in self._seen.direct()
+            if _doors(heard, "/".join(key)) != _doors(self._heard, "/".join(key))
+        }
+        return [*differing | opened]
 
     def _demand(self, key: Key, heard_of: Mapping[str, Heard], names: list[str]) -> Demand:
         uid = str(self._seen.endpoints.get(key, {}).get("metadata", {}).get("uid", ""))
@@ -204,6 +224,11 @@ def _pods(pods: dict[str, Json]) -> Iterable[PodSeen]:
             finished_ms=pod.get("finishedAtMs"),
             gone_ms=pod.get("goneAtMs"),
         )
+
+
+def _doors(heard: Mapping[str, Heard], endpoint: str) -> dict[str, int]:
+    said = {name: (one.report.get("doors") or {}).get(endpoint) for name, one in heard.items()}
+    return {name: int(port) for name, port in said.items() if port}
 
 
 def _answering(heard: Mapping[str, Heard], names: list[str]) -> dict[str, bool]:

@@ -76,6 +76,8 @@ class Ears:
             Kind("apps", "v1", "deployments", self._taker("Deployment"), OURS),
             Kind("batch", "v1", "jobs", self._taker("Job"), OURS),
             Kind("", "v1", "serviceaccounts", self._taker("ServiceAccount"), OURS),
+            Kind("", "v1", "services", self._taker("Service"), OURS),
+            Kind("discovery.k8s.io", "v1", "endpointslices", self._taker("EndpointSlice"), OURS),
             Kind(names.GROUP, names.VERSION, names.ENDPOINTS, self._take_endpoint),
         )
         self.listed = asyncio.Event()
@@ -168,10 +170,10 @@ class Ears:
         return [key for key in self._seen.endpoints if self._seen.weights_label(key) in changed]
 
     def _take_pod(self, obj: Json, gone: bool) -> Iterable[Key]:
-        """A pod that finds no GPU also concerns those who hold one."""
+        """A pod that finds no GPU also concerns those who hold one; a gateway those whose Service may lead to it."""
         key = self._seen.take_pod(obj, gone, clock.now_ms())
         if key is None:
-            return ()
+            return self._seen.direct()
         if gone or not is_pending(obj):
             return (key,)
         views, _ = class_views(self._seen.classes.values(), clock.now_ms())
@@ -188,7 +190,7 @@ class Ears:
 
 def settings(operator: kopf.OperatorSettings) -> None:
     """Narrow what kopf watches on the server's side and keep it from writing anything."""
-    for plural in ("pods", "jobs", "serviceaccounts", "deployments"):
+    for plural in ("pods", "jobs", "serviceaccounts", "deployments", "services", "endpointslices"):
         operator.watching.label_selectors[plural] = OURS
     operator.watching.server_timeout = 60
     operator.watching.client_timeout = 75

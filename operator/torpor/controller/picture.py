@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torpor.api.conditions import Reason
+from torpor.api.status import DirectStatus
 from torpor.domain.budget import Standing
 from torpor.domain.engineload import NOBODY, Asking
 from torpor.domain.failing import Failure
 from torpor.domain.keeping import Memory
+from torpor.domain.leading import Way
 from torpor.domain.nodestays import NodeSeen
 from torpor.domain.observation import Demand, Fault, PodSeen, Workload
 from torpor.domain.placement import GPUClassView, NodeView, Placement
@@ -60,6 +62,10 @@ class Picture:
     """Nodes paid for as a whole that a pod of it is or was on, and all pods that were on them."""
     standing: Standing | None = None
     """How the month's budget stands; None without one."""
+    direct: DirectStatus | None = None
+    """The gateways' port for a direct endpoint, and since when it is one; None if it is not."""
+    way: Way = field(default_factory=Way)
+    """Where a direct endpoint's Service leads."""
 
     @property
     def fault(self) -> Fault | None:

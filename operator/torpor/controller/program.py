@@ -25,7 +25,9 @@ from torpor.cluster.objects import Objects
 from torpor.controller import handlers, health
 from torpor.controller.audit import Audit
 from torpor.controller.children import Children
+from torpor.controller.counters import CounterPoller
 from torpor.controller.demand import DemandPoller
+from torpor.controller.doors import Doors
 from torpor.controller.engines import Engines
 from torpor.controller.farewells import Farewells
 from torpor.controller.garbage import Home, NodeLabels
@@ -110,21 +112,24 @@ async def _act(
     """Listen and work until stopped (0) or until the Lease is lost (1)."""
     seen, objects, engines = Seen(settings.namespace), Objects(api), Engines()
     workers = Workers(lambda key: metrics.timed(reconciler.run(key)))
-    demand = DemandPoller(seen, workers.touch, settings.gateway_port)
+    counters = CounterPoller(seen, engines, workers.touch)
+    demand = DemandPoller(seen, workers.touch, settings.gateway_port, counters.completed)
     progress = ProgressPoller(seen, workers.touch)
     loads = LoadPoller(seen, engines, workers.touch)
-    installation = _installation(settings)
+    installation, children = _installation(settings), Children(seen, objects)
     statuses = StatusWriter(seen, objects, settings.pod_name, workers.touch)
     tools = Tools(
         seen,
         demand,
         engines,
         objects,
-        Children(seen, objects),
+        children,
         installation,
         statuses,
         progress,
         loads,
+        counters,
+        Doors(seen, children, demand),
     )
     reconciler = Reconciler(tools)
     metrics.watch(seen, demand.demand)
@@ -143,6 +148,7 @@ async def _act(
         "demand": asyncio.create_task(demand.run()),
         "progress": asyncio.create_task(progress.run()),
         "loads": asyncio.create_task(loads.run()),
+        "counters": asyncio.create_task(counters.run()),
         "farewells": asyncio.create_task(farewells.run()),
         "audit": asyncio.create_task(Audit(api, ears.shelves()).run(ears.listed)),
         "labels": asyncio.create_task(labels.run(ears.listed, ears.left)),

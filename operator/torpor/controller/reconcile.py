@@ -21,7 +21,9 @@ from torpor.controller import observe, provisioning
 from torpor.controller.account import standing_of
 from torpor.controller.children import Children
 from torpor.controller.composing import compose_status, invalid_status
+from torpor.controller.counters import CounterPoller
 from torpor.controller.demand import DemandPoller
+from torpor.controller.doors import Doors
 from torpor.controller.engines import Engines
 from torpor.controller.habits import floor_now, memory_now, scaling_spec
 from torpor.controller.labelling import label_nodes
@@ -36,6 +38,7 @@ from torpor.controller.tenancy import tenancies
 from torpor.controller.wanting import children_wanted, held_back
 from torpor.controller.yielding import contested
 from torpor.domain import failing, prewarming
+from torpor.domain.leading import held
 from torpor.domain.leaving import SHORTEST_GRACE_SECONDS, with_nothing_to_finish
 from torpor.domain.observation import Fault, Workload
 from torpor.domain.placement import place
@@ -73,6 +76,8 @@ class Tools:
     statuses: StatusWriter
     progress: ProgressPoller
     loads: LoadPoller
+    counters: CounterPoller
+    doors: Doors
 
 
 class Reconciler:
@@ -109,6 +114,7 @@ class Reconciler:
             await self._t.statuses.write_now(obj, endpoint.status, said_first)
             await self._scale(key, endpoint, picture, decision)
             return clock.now_ms() + 100
+        turn_ms, picture = await self._t.doors.lead(key, endpoint, picture, decision)
         decision, picture = await self._scale(key, endpoint, picture, decision)
         await mark_pods(self._t.objects, key, scaling_spec(endpoint, picture), picture)
         await label_nodes(self._t.seen, self._t.objects, picture.plan)
@@ -130,6 +136,7 @@ class Reconciler:
             standing.resets_ms if standing else None,
             floor_now(endpoint, now_ms).until_ms,
             said.due_ms,
+            turn_ms,
             clock.now_ms() + CONTESTED_MS if picture.contested else None,
         )
         return min((at for at in times if at is not None), default=None)
@@ -210,7 +217,8 @@ class Reconciler:
 
     async def _settle(self, key: Key, endpoint: InferenceEndpoint, picture: Picture) -> Picture:
         """Write the children; note why the API server refused one, or whose name is taken."""
-        refused, held, jobs = None, False, None
+        refused, kept_back, jobs = None, False, None
+        direct = endpoint.status.direct if endpoint.spec.access.direct else None
         try:
             wanted = children_wanted(
                 endpoint,
@@ -220,9 +228,11 @@ class Reconciler:
                 picture.pulls.jobs,
                 self._rooms(endpoint, picture),
             )
-            held = held_back(endpoint, picture, wanted)
-            await self._t.children.settle(key, wanted, held)
+            kept_back = held_back(endpoint, picture, wanted)
+            await self._t.children.settle(key, wanted, kept_back)
             jobs = wanted.job_names
+            await self._t.doors.keep_service(key, endpoint)
+            direct = self._t.doors.given(key, endpoint)
         except Missing:
             log.info("%s/%s: its namespace is going away", *key)
         except Stalled as error:
@@ -230,8 +240,9 @@ class Reconciler:
         return replace(
             picture,
             refused=refused,
-            held_back=held,
+            held_back=kept_back,
             jobs_kept=jobs,
+            direct=direct,
             workload=self._workload(key),
         )
 
@@ -244,6 +255,8 @@ class Reconciler:
             return decision, picture
         if to < picture.workload.replicas and decision.reason in (Reason.IDLE, Reason.SERVING):
             decision, picture = await self._asked_again(key, endpoint, picture)
+        if picture.direct is not None:
+            decision = held(decision, picture.view(), picture.way, clock.now_ms())
         to = decision.replicas
         if to is None or to == picture.workload.replicas:
             return decision, picture
@@ -263,7 +276,11 @@ class Reconciler:
         self, key: Key, endpoint: InferenceEndpoint, picture: Picture
     ) -> tuple[Decision, Picture]:
         """Decide on what the gateways and the engines say at this very moment."""
-        _, busy = await asyncio.gather(self._t.demand.ask(), self._t.engines.busy(picture.pods))
+        _, busy, _ = await asyncio.gather(
+            self._t.demand.ask(),
+            self._t.engines.busy(picture.pods),
+            self._t.counters.ask_of(key, clock.now_ms()),
+        )
         demand, now_ms = self._t.demand.demand(key), clock.now_ms()
         memory = memory_now(endpoint, demand, picture.pods)
         picture = replace(picture, demand=demand, memory=memory)

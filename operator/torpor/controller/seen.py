@@ -35,8 +35,11 @@ class Seen:
         self.nodes: dict[str, Json] = {}
         self.deployments: dict[Key, Json] = {}
         self.accounts: dict[Key, Json] = {}
+        self.services: dict[Key, Json] = {}
+        """The Services of direct endpoints."""
         self.gateways: dict[str, Json] = {}
         """Gateway pods by uid."""
+        self._slices: dict[tuple[Key, str], Json] = {}
         self._jobs: dict[Key, dict[str, Json]] = defaultdict(dict)
         self._pods: dict[Key, dict[str, Json]] = defaultdict(dict)
         self._times: dict[str, PodTimes] = {}
@@ -77,6 +80,14 @@ class Seen:
     def jobs(self, key: Key) -> list[Json]:
         """Return the endpoint's prewarm Jobs."""
         return list(self._jobs.get(key, {}).values())
+
+    def slice(self, key: Key, side: str) -> Json | None:
+        """Return one side of what a direct endpoint's Service leads to: `engines` or `gateways`."""
+        return self._slices.get((key, names.slice_name(key[1], side)))
+
+    def direct(self) -> list[Key]:
+        """Return the endpoints that have a Service of their own."""
+        return [key for key in self.services if key in self.endpoints]
 
     def at_work(self) -> Iterator[Json]:
         """Return the Jobs and the engines' pods that have not ended, of endpoints that exist.
@@ -155,19 +166,21 @@ class Seen:
         return key
 
     def take_child(self, kind: str, child: Json, deleted: bool) -> Key | None:
-        """Take in a Deployment, Job or ServiceAccount and return the endpoint it concerns."""
+        """Take in a child of whatever kind and return the endpoint it concerns."""
         metadata = child["metadata"]
         name = (metadata.get("labels") or {}).get(names.ENDPOINT_LABEL)
-        own = {"Deployment": name, "ServiceAccount": name and names.account_name(name)}
-        if name is None or metadata["name"] != own.get(kind, metadata["name"]):
+        if not name or metadata["name"] not in _names_of(kind, name, metadata["name"]):
             return None  # none of ours, or a copy of one: labels are easily copied, names are taken once
         key = (metadata["namespace"], name)
-        if kind == "Job":
-            shelf: dict[Any, Json] = self._jobs[key]
-            place: Any = metadata["uid"]
-        else:
-            shelf = self.deployments if kind == "Deployment" else self.accounts
-            place = key
+        place: Any = (key, metadata["name"]) if kind == "EndpointSlice" else key
+        place = metadata["uid"] if kind == "Job" else place
+        shelves: dict[str, dict[Any, Json]] = {
+            "Deployment": self.deployments,
+            "ServiceAccount": self.accounts,
+            "Service": self.services,
+            "EndpointSlice": self._slices,
+        }
+        shelf = self._jobs[key] if kind == "Job" else shelves[kind]
         if deleted:
             shelf.pop(place, None)
         else:
@@ -204,6 +217,8 @@ class Seen:
             "nodes": self.nodes.values(),
             "deployments": self.deployments.values(),
             "serviceaccounts": self.accounts.values(),
+            "services": self.services.values(),
+            "endpointslices": self._slices.values(),
             "jobs": (job for shelf in self._jobs.values() for job in shelf.values()),
             "pods": chain(
                 self.gateways.values(), *(shelf.values() for shelf in self._pods.values())
@@ -230,3 +245,19 @@ class Seen:
     def _remember(self, pod: Json) -> None:
         uid = pod["metadata"]["uid"]
         self._times[uid] = merged(self._times.get(uid), read_times(pod))
+
+
+def _names_of(kind: str, endpoint: str, otherwise: str) -> tuple[str, ...]:
+    """Return the names that an endpoint's children of a kind may have."""
+    match kind:
+        case "Deployment":
+            return (endpoint,)
+        case "ServiceAccount":
+            return (names.account_name(endpoint),)
+        case "Service":
+            return (names.direct_name(endpoint),)
+        case "EndpointSlice":
+            sides = (names.ENGINES_SIDE, names.GATEWAYS_SIDE)
+            return tuple(names.slice_name(endpoint, side) for side in sides)
+        case _:
+            return (otherwise,)

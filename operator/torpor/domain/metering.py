@@ -11,7 +11,8 @@ Phases of a pod, for `g` GPUs (cost-policy §2.2):
 The invariant that tests hold: starting + busy + idle + terminating == accrued, exactly. A change of the price cuts a
 pod's life into segments; each is counted by its own price. What a provider rounds up comes on top, once per lifetime.
 
-Busy is the union of the gateways' in-flight intervals on that pod, cut to its serving phase. Gateways keep intervals
+Busy is the union of the gateways' in-flight intervals on that pod (of a direct endpoint also what its engine's counters
+tell), cut to its serving phase. Gateways keep intervals
 for ten minutes only, so what is older than `BUSY_SETTLE_MS` is folded into `busy_ms` up to `busy_through_ms`. The
 margin leaves time for a late timestamp (first Ready, deletion asked) to arrive before anything is folded. Nothing is
 folded while a gateway does not answer, until the others are about to forget (`PATIENCE_MS`); what may then have been
@@ -223,10 +224,10 @@ def _settle_busy(entry: LivePod, demand: Demand, now_ms: int) -> tuple[LivePod, 
 
 def _told_through(demand: Demand, now_ms: int) -> int | None:
     """Return the instant up to which busy intervals are final; None while no gateway answers."""
-    answered = [r.as_of_ms for r in demand.reports if r.gateway not in demand.unreachable]
-    if not answered:
+    answered = demand.answered_ms
+    if answered is None:
         return None
-    return min(*answered, now_ms) - (BUSY_SETTLE_MS if demand.known else PATIENCE_MS)
+    return min(answered, now_ms) - (BUSY_SETTLE_MS if demand.known else PATIENCE_MS)
 
 
 def _busy_told(entry: LivePod, demand: Demand, now_ms: int) -> bool:

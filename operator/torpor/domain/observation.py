@@ -105,20 +105,47 @@ class GatewayReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """What all gateways together say of one endpoint.
+class EngineReport:
+    """What one engine's own counters say, where clients reach it past the gateways (`torpor.domain.counting`)."""
 
-    `unreachable` names gateways that exist but did not answer: while there is one, nobody knows that the endpoint is
-    idle, and unknown never sleeps.
+    uid: str
+    """uid of its pod."""
+    name: str
+    """Name of its pod."""
+    started_ms: int
+    """When the engine started; its counters began at 0 then."""
+    as_of_ms: int = 0
+    requests: int = 0
+    """Requests that it runs or queues."""
+    finished: int = 0
+    tokens: Tokens = Tokens()
+    last_active_ms: int | None = None
+    """When it was last seen to have done anything; None if not since this controller began to look."""
+    busy: tuple[tuple[int, int | None], ...] = ()
+    """Intervals in which it had requests; an open one ends with None."""
+    over: bool = False
+    """Its pod takes no requests any more: this was its last word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What all gateways together say of one endpoint, and of a direct one also its engines.
+
+    `unreachable` names gateways that exist but did not answer, `silent` pods whose engines did not: while there is one,
+    nobody knows that the endpoint is idle, and unknown never sleeps.
     """
 
     reports: tuple[GatewayReport, ...] = ()
     unreachable: tuple[str, ...] = ()
+    direct: bool = False
+    """Clients reach the engines past the gateways: their own counters count."""
+    engines: tuple[EngineReport, ...] = ()
+    silent: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:
         """Whether every gateway that exists has answered; before the first is even heard of, nobody has."""
-        return bool(self.reports) and not self.unreachable
+        return bool(self.reports) and not self.unreachable and not self.silent
 
     @property
     def waiting(self) -> int:
@@ -127,34 +154,52 @@ class Demand:
 
     @property
     def in_flight(self) -> int:
-        """Requests being answered by an engine, all gateways together."""
-        return sum(r.in_flight for r in self.reports)
+        """Requests being answered by an engine, all gateways together, and those that came past them."""
+        past = (e.requests - self._by_gateways(e.uid) for e in self.engines if not e.over)
+        return sum(r.in_flight for r in self.reports) + sum(max(0, more) for more in past)
 
     @property
     def last_byte_ms(self) -> int | None:
-        """When the last byte of the last response passed any gateway; None if none ever did."""
-        return max(
-            (r.last_byte_ms for r in self.reports if r.last_byte_ms is not None), default=None
-        )
+        """When the last byte of the last response passed any gateway, or was made by an engine; None if none was."""
+        instants = [r.last_byte_ms for r in self.reports] + [e.last_active_ms for e in self.engines]
+        return max((at for at in instants if at is not None), default=None)
 
     @property
     def as_of_ms(self) -> int | None:
         """The instant up to which all answers are complete: the oldest report's."""
-        return min((r.as_of_ms for r in self.reports), default=None)
+        engines = (e.as_of_ms for e in self.engines if not e.over)
+        return min((*(r.as_of_ms for r in self.reports), *engines), default=None)
+
+    @property
+    def answered_ms(self) -> int | None:
+        """The same for those that answer; None while no gateway does."""
+        gateways = [r.as_of_ms for r in self.reports if r.gateway not in self.unreachable]
+        engines = [e.as_of_ms for e in self.engines if not e.over and e.name not in self.silent]
+        return min((*gateways, *engines)) if gateways else None
 
     def in_flight_on(self, uid: str) -> int:
-        """Requests in flight on one pod, all gateways together."""
+        """Requests in flight on one pod, all gateways together, or by its engine's own word if that has more."""
+        own = [e.requests for e in self.engines if e.uid == uid and not e.over]
+        return max(self._by_gateways(uid), *own, 0)
+
+    def _by_gateways(self, uid: str) -> int:
         return sum(report.on_pods.get(uid, 0) for report in self.reports)
 
     def busy(self, uid: str) -> list[tuple[int, int | None]]:
-        """Return the busy intervals of pod *uid* from every gateway, unmerged.
+        """Return the busy intervals of pod *uid* from every gateway and from its engine, unmerged.
 
-        What a gateway that no longer answers had open is known up to its last word and no further.
+        What a gateway or an engine that no longer answers had open is known up to its last word and no further.
         """
-        return [
+        told = [
             (start, report.as_of_ms if end is None and report.gateway in self.unreachable else end)
             for report in self.reports
             for start, end in report.busy.get(uid, ())
+        ]
+        return told + [
+            (start, engine.as_of_ms if end is None and engine.name in self.silent else end)
+            for engine in self.engines
+            if engine.uid == uid
+            for start, end in engine.busy
         ]
 
 

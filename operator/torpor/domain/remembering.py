@@ -5,9 +5,9 @@ A restarted controller knows only what is here, so both directions lose nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from torpor.api.conditions import Condition, ConditionType, Reason
 from torpor.api.status import (
@@ -20,7 +20,7 @@ from torpor.api.status import (
 from torpor.domain.failing import Failure
 from torpor.domain.keepalive import Learned
 from torpor.domain.keeping import Memory
-from torpor.domain.observation import Demand, Fault
+from torpor.domain.observation import Demand, EngineReport, Fault, GatewayReport, Tokens
 from torpor.domain.prewarmjobs import Weights
 from torpor.domain.recalling import decode, encode
 
@@ -129,31 +129,104 @@ def memory_words(memory: Memory) -> dict[str, Any]:
     }
 
 
-def tokens_counted(before: TokensStatus, demand: Demand) -> TokensStatus:
-    """Add what the gateways have counted since the status was written.
+def tokens_counted(
+    before: TokensStatus, demand: Demand, direct_since_ms: int | None = None
+) -> TokensStatus:
+    """Add what the gateways have counted since the status was written; of a direct endpoint what its engines have.
 
-    Each gateway's counters begin at 0 when it starts, so a gateway with another start is another source. Under one
-    start they never fall: a smaller count is an older word and adds nothing. A gateway that is not heard of keeps what
-    it had added, and its last counters are remembered: it may only be out of sight.
+    Each program's counters begin at 0 when it starts, so one with another start is another source. Under one start they
+    never fall: a smaller count is an older word and adds nothing. A gateway that is not heard of keeps what it had
+    added, and its last counters are remembered: it may only be out of sight.
+
+    An engine counts what comes through gateways as well, so of a direct endpoint theirs is noted and not added; and
+    what an engine that is older than *direct_since_ms* had counted when it was first asked was added by gateways.
     """
     sources = {source.gateway: source for source in before.sources}
-    prompt, completion, cached = before.prompt, before.completion, before.cached or 0
+    added = list[_Added]()
     for report in demand.reports:
-        last = sources.get(report.gateway)
-        if last is None or last.started_at_ms != report.started_ms:
-            last = TokenSource(gateway=report.gateway, started_at_ms=report.started_ms)
-        now = last.model_copy(
-            update={
-                "prompt": max(last.prompt, report.tokens.prompt),
-                "completion": max(last.completion, report.tokens.completion),
-                "cached": max(last.cached or 0, report.tokens.cached) or None,
-            }
-        )
-        prompt += now.prompt - last.prompt
-        completion += now.completion - last.completion
-        cached += (now.cached or 0) - (last.cached or 0)
+        last, now = _next(sources.get(report.gateway), _of_gateway(report))
         sources[report.gateway] = now
+        if not demand.direct:
+            added.append(_Added(last, now))
+    for engine in demand.engines:
+        known = sources.get(engine_source(engine.name))
+        if known is None and engine.started_ms < (direct_since_ms or 0):
+            known = _of_engine(engine)
+        last, now = _next(known, _of_engine(engine))
+        sources[now.gateway] = now
+        added.append(_Added(last, now))
+    cached = (before.cached or 0) + sum(one.cached for one in added)
+    return TokensStatus(
+        prompt=before.prompt + sum(one.prompt for one in added),
+        completion=before.completion + sum(one.completion for one in added),
+        cached=cached or None,
+        sources=_kept(sources, demand),
+    )
+
+
+def engine_source(pod: str) -> str:
+    """Return the name under which an engine's counters are remembered; no gateway's pod has a slash in its name."""
+    return f"{_ENGINE}{pod}"
+
+
+_ENGINE = "engine/"
+
+
+class _Added(NamedTuple):
+    """A source before and after a pass."""
+
+    last: TokenSource
+    now: TokenSource
+
+    @property
+    def prompt(self) -> int:
+        return self.now.prompt - self.last.prompt
+
+    @property
+    def completion(self) -> int:
+        return self.now.completion - self.last.completion
+
+    @property
+    def cached(self) -> int:
+        return (self.now.cached or 0) - (self.last.cached or 0)
+
+
+def _of_gateway(report: GatewayReport) -> TokenSource:
+    return _source(report.gateway, report.started_ms, report.tokens)
+
+
+def _of_engine(engine: EngineReport) -> TokenSource:
+    return _source(engine_source(engine.name), engine.started_ms, engine.tokens)
+
+
+def _source(name: str, started_ms: int, tokens: Tokens) -> TokenSource:
+    return TokenSource(
+        gateway=name,
+        started_at_ms=started_ms,
+        prompt=tokens.prompt,
+        completion=tokens.completion,
+        cached=tokens.cached or None,
+    )
+
+
+def _next(last: TokenSource | None, told: TokenSource) -> tuple[TokenSource, TokenSource]:
+    """Return a source as it was, and as it is after what it has told."""
+    if last is None or last.started_at_ms != told.started_at_ms:
+        last = TokenSource(gateway=told.gateway, started_at_ms=told.started_at_ms)
+    now = last.model_copy(
+        update={
+            "prompt": max(last.prompt, told.prompt),
+            "completion": max(last.completion, told.completion),
+            "cached": max(last.cached or 0, told.cached or 0) or None,
+        }
+    )
+    return last, now
+
+
+def _kept(sources: Mapping[str, TokenSource], demand: Demand) -> tuple[TokenSource, ...]:
+    """Those that are known to be there, and the latest gateways that are not heard of; engines go with their pods."""
     known = {report.gateway for report in demand.reports} | set(demand.unreachable)
-    unheard = sorted(sources.keys() - known, key=lambda name: -sources[name].started_at_ms)
-    kept = tuple(sources[name] for name in sorted(known & sources.keys() | {*unheard[:UNHEARD]}))
-    return TokensStatus(prompt=prompt, completion=completion, cached=cached or None, sources=kept)
+    known |= {engine_source(name) for name in (*(e.name for e in demand.engines), *demand.silent)}
+    unheard = [name for name in sources.keys() - known if not name.startswith(_ENGINE)]
+    unheard.sort(key=lambda name: -sources[name].started_at_ms)
+    return tuple(sources[name] for name in sorted(known & sources.keys() | {*unheard[:UNHEARD]}))

@@ -56,6 +56,9 @@ def _activity(demand: Demand, now_ms: int) -> Iterator[tuple[int, int]]:
             for start, end in intervals:
                 yield start, now_ms if end is None else end
         yield from _held(report, now_ms)
+    for engine in demand.engines:
+        for start, end in engine.busy:
+            yield start, now_ms if end is None else end
 
 
 def _held(report: GatewayReport, now_ms: int) -> Iterator[tuple[int, int]]:

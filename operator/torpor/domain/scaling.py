@@ -16,7 +16,8 @@
    11 fewer_needed      a replica was not needed for as long as an idle one is kept: one less, once the pod that goes
                         has no request left (`domain.shrinking`)
    12 busy              requests wait or run: hold
-   13 unknown_demand    nobody is known to ask, but a gateway does not answer: unknown never sleeps
+   13 unknown_demand    nobody is known to ask, but a gateway (or of a direct endpoint an engine) does not answer:
+                        unknown never sleeps
    14 within_keep_alive idle, but not for as long as it is kept: hold, look again at the deadline
    15 idle              down to minReplicas, or what a schedule keeps
 
@@ -152,12 +153,12 @@ def _asleep(spec: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | Non
 def _unknown_demand(_: ScalingSpec, view: ScalingView, now_ms: int) -> Decision | None:
     if view.demand.known:
         return None
-    silent = view.demand.unreachable
-    who = (
-        f"gateway {', '.join(silent[:3])} does not answer"
-        if silent
-        else "no gateway has answered yet"
-    )
+    silent, engines = view.demand.unreachable, view.demand.silent
+    who = "no gateway has answered yet"
+    if silent:
+        who = f"gateway {', '.join(silent[:3])} does not answer"
+    elif engines:
+        who = f"the engine of {', '.join(engines[:3])} does not answer"
     return Decision(
         Reason.SERVING,
         f"{who}, so nobody knows that it is idle; kept until all of them answer or are gone",

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from torpor.api.conditions import Reason
 from torpor.api.endpoint import InferenceEndpointSpec, Routing, own_name
 from torpor.domain.waitroom import Refusal, Terms, Willing
+from torpor.manifests.names import DIRECT_PORTS
 from torpor.metrics import Whose
 
 Json = dict[str, Any]
@@ -57,6 +58,10 @@ class Entry:
     """Names of the keys, in the order of `keys`."""
     adapters: tuple[str, ...] = ()
     """Those of the names that are adapters."""
+    direct: bool = False
+    """It has a Service of its own, by which clients come past the gateways."""
+    direct_port: int | None = None
+    """Port at which that Service leads here; None while the controller has given none, or where it leads nowhere."""
 
     @property
     def key(self) -> str:
@@ -98,6 +103,7 @@ def read_entry(obj: Json, before: Entry | None = None) -> Entry:
         ),
         progress=str(awake.get("message") or awake.get("reason") or ""),
         version=read_version(obj),
+        direct_port=_read_port(status) if entry.direct else None,
     )
 
 
@@ -139,7 +145,14 @@ def _read_spec(obj: Json, before: Entry | None) -> Entry:
         total_timeout=queue.total_timeout.total_seconds(),
         key_names=tuple(key.name for key in spec.access.keys),
         adapters=tuple(adapter.name for adapter in model.adapters),
+        direct=spec.access.direct and not spec.access.keys,
     )
+
+
+def _read_port(status: Json) -> int | None:
+    """Return the port that the controller has given to a direct endpoint, if it is one that may be given."""
+    port = (status.get("direct") or {}).get("port")
+    return port if isinstance(port, int) and port in DIRECT_PORTS else None
 
 
 def _read_ready(entry: Entry, ready: Json, status: Json) -> tuple[Willing, Refusal | None]:

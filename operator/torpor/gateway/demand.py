@@ -34,4 +34,5 @@ def report_demand(hall: Hall, gateway: str, started_ms: int) -> Json:
         "asOfMs": now_ms,
         "startedAtMs": started_ms,
         "endpoints": endpoints,
+        "doors": hall.doors(),
     }

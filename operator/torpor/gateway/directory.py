@@ -76,12 +76,19 @@ class Directory:
         if (entry := self.entries.pop(key, None)) is not None:
             self._unlist(entry)
 
-    def resolve(self, model: str, digest: bytes | None) -> Entry | Refusal:
-        """Return the endpoint that *model* means for this caller, or why there is none."""
+    def resolve(self, model: str, digest: bytes | None, only: str | None = None) -> Entry | Refusal:
+        """Return the endpoint that *model* means for this caller, or why there is none.
+
+        With *only*, `namespace/name` of an endpoint, it is that one if its engine answers to the name, and no other:
+        whoever is led there while it sleeps is led to that engine once it is awake.
+        """
         named = self.entries.get(model)
         found = [named] if named is not None else self._by_name.get(model)
+        if only is not None:
+            one = self.entries.get(only)
+            found = [one] if one is not None and model in one.names else None
         if not found:
-            return self._unknown(model, digest)
+            return self._unknown(model, digest, only)
         usable = [entry for entry in found if may_use(entry, digest)]
         unlocked = [entry for entry in usable if entry.keys]
         if unlocked:
@@ -101,19 +108,19 @@ class Directory:
         known = self._keys
         return not known or None in known or (digest is not None and digest in known)
 
-    def listing(self, digest: bytes | None) -> Iterator[tuple[str, Entry]]:
+    def listing(self, digest: bytes | None, only: str | None = None) -> Iterator[tuple[str, Entry]]:
         """Give every name that the caller may send as `model`, with its endpoint; bare where that is enough."""
-        for _, entry in sorted(self.entries.items()):
-            if may_use(entry, digest):
+        for key, entry in sorted(self.entries.items()):
+            if may_use(entry, digest) and only in (None, key):
                 for name in entry.names:
-                    bare = self.resolve(name, digest) is entry
+                    bare = self.resolve(name, digest, only) is entry
                     yield (name if bare else f"{entry.namespace}/{name}"), entry
 
-    def _unknown(self, model: str, digest: bytes | None) -> Refusal:
+    def _unknown(self, model: str, digest: bytes | None, only: str | None = None) -> Refusal:
         if len(model) > LONGEST_NAME:
             words = f"The model {model[:LONGEST_SHOWN]!r}… does not exist: no name has {len(model)} characters"
             return Refusal(404, "model_not_found", words)
-        known = [name for name, _ in itertools.islice(self.listing(digest), HINTED_NAMES)]
+        known = [name for name, _ in itertools.islice(self.listing(digest, only), HINTED_NAMES)]
         close = difflib.get_close_matches(model, known, n=3)
         hint = f"; close to it: {', '.join(close)}" if close else ""
         return Refusal(404, "model_not_found", f"The model {model!r} does not exist{hint}")

@@ -29,6 +29,7 @@ from torpor.gateway.requestid import RequestIds
 from torpor.gateway.tally import CLIENT_LEFT
 from torpor.gateway.unpacking import Unpacker, find_unpacker
 from torpor.gateway.upstream import Upstream
+from torpor.gateway.wire.clients import Handler
 from torpor.gateway.wire.requests import BadBody, Request
 from torpor.settings.programs import GatewaySettings
 
@@ -84,10 +85,22 @@ class Door:
         self._ids = RequestIds()
         self.holdings = Holdings(settings.max_held_bytes)
 
+    def beside(self, key: str) -> Handler:
+        """Return who answers at the port of one direct endpoint, `namespace/name`: as everywhere, but for it alone.
+
+        Every answer closes its connection, so that the client's next one leads to the engine once that is awake.
+        """
+
+        async def handle(request: Request) -> None:
+            request.only = key
+            await self.handle(request)
+
+        return handle
+
     async def handle(self, request: Request) -> None:
         """Answer one request, whatever happens."""
         name_request(request, self._ids.of(request.headers.get(REQUEST_ID)))
-        request.reply.closes = self.closing
+        request.reply.closes = self.closing or request.only is not None
         if self._access_log is None:
             await self._handle(request, None)
             return
@@ -149,7 +162,7 @@ class Door:
                 return
             if visit is not None:
                 visit.model = ask.model
-            entry = await self._find(ask.model, digest)
+            entry = await self._find(ask.model, digest, request.only)
             if isinstance(entry, Refusal):
                 unknown = entry.status == 404 and not self._hall.endpoints.heard
                 self._turn_away(request, starting() if unknown else entry)
@@ -158,14 +171,14 @@ class Door:
             way = (self._upstream, settings)
             await Exchange(request, ask, digest, holding, desk, *way, visit=visit).run()
 
-    async def _find(self, model: str, digest: bytes | None) -> Entry | Refusal:
+    async def _find(self, model: str, digest: bytes | None, only: str | None) -> Entry | Refusal:
         """Return the endpoint that a name means; before its status refuses anybody, it is read once more."""
         directory = self._hall.directory
-        entry = directory.resolve(model, digest)
+        entry = directory.resolve(model, digest, only)
         if isinstance(entry, Refusal) or self._hall.desk(entry).room.refusal is None:
             return entry
         await self._confirmer.confirm(entry)
-        return directory.resolve(model, digest)
+        return directory.resolve(model, digest, only)
 
     async def _listen(self, request: Request, path: str, holding: Holding) -> Ask | Refusal:
         """Return what the request asks for, which its body says; nothing else keeps the body."""
@@ -214,12 +227,12 @@ class Door:
 
     def _list(self, request: Request, name: str) -> None:
         """Answer `/v1/models`, which never wakes anything and tells only what the key may use."""
-        digest = read_digest(request.headers.get(b"authorization"))
+        digest, only = read_digest(request.headers.get(b"authorization")), request.only
         if not name:
-            answer = openai.model_list(self._hall.directory.listing(digest))
+            answer = openai.model_list(self._hall.directory.listing(digest, only))
             send_json(request, json.dumps(answer).encode())
             return
-        entry = self._hall.directory.resolve(name, digest)
+        entry = self._hall.directory.resolve(name, digest, only)
         if isinstance(entry, Refusal):
             self._turn_away(request, entry)
         else:

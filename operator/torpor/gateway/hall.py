@@ -36,6 +36,10 @@ class Hall:
         self.roster = Roster()
         self.desks: dict[str, Desk] = {}
         self.fading = Fading(tools.metrics)
+        self.told: Callable[[str, Entry | None], None] = lambda _key, _entry: None
+        """Hears of every endpoint that changed, and with None of one that is gone."""
+        self.doors: Callable[[], dict[str, int]] = dict[str, int]
+        """Gives the port that is open for each direct endpoint."""
         self.endpoints = Ears(_own_key, self._endpoint_changed, self._endpoint_removed)
         self.deployments = Ears(read_key, self._deployment_changed, self._deployment_removed)
         self.pods = Ears(_pod_key, self._pod_changed, self._pod_removed)
@@ -64,6 +68,7 @@ class Hall:
         entry = read_entry(obj, before)
         self.directory.put(entry)
         self.fading.changed(before, entry, clock.now_ms())
+        self.told(key, entry)
         desk = self.desks.get(key)
         if desk is not None and desk.entry.uid == entry.uid:
             desk.told_entry(entry)
@@ -83,6 +88,7 @@ class Hall:
 
     def _endpoint_removed(self, key: str, _: Json | None) -> None:
         self.directory.drop(key)
+        self.told(key, None)
         if (desk := self.desks.pop(key, None)) is not None:
             desk.remove(removal(desk.entry.terms))
             self.fading.changed(desk.entry, None, clock.now_ms())

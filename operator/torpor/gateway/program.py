@@ -25,9 +25,11 @@ from torpor.gateway.door import Door
 from torpor.gateway.hall import Hall
 from torpor.gateway.internal import Internal
 from torpor.gateway.listening import Port
+from torpor.gateway.sidedoors import SideDoors
 from torpor.gateway.tools import Tools
 from torpor.gateway.upstream import Upstream
-from torpor.gateway.wire.crowd import Limits
+from torpor.gateway.wire.clients import Handler
+from torpor.gateway.wire.crowd import Crowd, Limits
 from torpor.gateway.wire.port import ClientPort
 from torpor.manifests.names import COMPONENT_ENGINE, COMPONENT_LABEL, ENDPOINTS, GROUP, VERSION
 from torpor.metrics import GatewayMetrics, PrometheusGatewayMetrics
@@ -59,6 +61,9 @@ class Gateway:
         confirmer = Confirmer(self._hall, Reader(api, READ_SECONDS))
         self._access_log = AccessLog(_write_out) if settings.access_log else None
         self._door = Door(self._hall, confirmer, self._upstream, settings, self._access_log)
+        self._crowd = Crowd(_limits(settings))
+        self._side_doors = SideDoors(self._side_port)
+        self._hall.told, self._hall.doors = self._side_doors.told, lambda: self._side_doors.numbers
         self._internal = Internal(self._hall, self._door.holdings, settings.pod_name, self._missing)
         engines = f"{COMPONENT_LABEL}={COMPONENT_ENGINE}"
         hall = self._hall
@@ -68,10 +73,7 @@ class Gateway:
             "pods": Watching(api, "/api/v1/pods", hall.pods, engines),
         }
         self._watches: list[asyncio.Task[None]] = []
-        door = self._door
-        self._public_port = ClientPort(
-            door.handle, door.complain, settings.host, settings.port, _limits(settings)
-        )
+        self._public_port = self._port(self._door.handle, settings.port)
         self._internal_port = Port(
             self._internal.handle, settings.host, settings.internal_port, settings.idle_timeout
         )
@@ -96,6 +98,7 @@ class Gateway:
         await self._internal_port.open()
         await self._public_port.open()
         self._watches = [asyncio.create_task(w.run()) for w in self._watchings.values()]
+        self._watches.append(asyncio.create_task(self._side_doors.run()))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Return when asked to stop; a watch that fails for good is a bug and ends the program.
@@ -119,6 +122,7 @@ class Gateway:
         log.info("draining: %d requests wait or run", self._door.active)
         await _until(lambda: False, self._settings.drain_delay, hurry)
         await self._public_port.stop()
+        await self._side_doors.stop()
         await _until(lambda: not self._door.active, self._settings.drain_grace, hurry)
         if self._door.active:
             log.warning("%d requests did not end in time", self._door.active)
@@ -137,12 +141,19 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
         await self._public_port.close()
+        await self._side_doors.close()
         await self._internal_port.close()
         if self._access_log is not None:
             await self._access_log.close()
         await self._tools.close()
         await self._upstream.close()
         await self._api.close()
+
+    def _port(self, handler: Handler, number: int) -> ClientPort:
+        return ClientPort(handler, self._door.complain, self._settings.host, number, self._crowd)
+
+    def _side_port(self, key: str, number: int) -> ClientPort:
+        return self._port(self._door.beside(key), number)
 
     def _missing(self) -> str | None:
         """Return why no requests should be sent here, or None."""

@@ -38,6 +38,7 @@ COMPONENT_LABEL: Final = "torpor.dev/component"
 COMPONENT_ENGINE: Final = "engine"
 COMPONENT_PREWARM: Final = "prewarm"
 COMPONENT_COLLECT: Final = "collect"
+COMPONENT_DIRECT: Final = "direct"
 SPARE_ANNOTATION = f"{GROUP}/spare"
 """On an engine pod: since when (epoch ms) it gets no new requests, so that it can go when those it has have ended."""
 DELETION_COST_ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
@@ -61,11 +62,21 @@ WEIGHTS_READY: Final = "ready"
 WEIGHTS_ARRIVING: Final = "arriving"
 """A Job was sent: whatever comes of it, something of these weights may lie on the node's disk."""
 
+SLICE_SERVICE: Final = "kubernetes.io/service-name"
+SLICE_MANAGER: Final = "endpointslice.kubernetes.io/managed-by"
+SLICE_MANAGED_BY_TORPOR: Final = GROUP
+"""Kubernetes' own controller leaves slices alone that it does not manage."""
+LED_SINCE: Final = f"{GROUP}/led-since"
+"""On the slice of a direct endpoint's engines: since when (epoch ms) it has held those that it holds."""
+
 ENGINE_CONTAINER: Final = "engine"
 WEIGHTS_CONTAINER: Final = "weights"
 COMPANION_CONTAINER: Final = "companion"
 ENGINE_PORT: Final = 8000
 ENGINE_PORT_NAME: Final = "http"
+DIRECT_PORTS: Final = range(20_000, 30_000)
+"""Ports of a gateway at which it takes requests for one direct endpoint each: below those that Linux gives to outgoing
+connections."""
 
 MAX_NAME: Final = 63
 """Longest name of a child: label values and Pod host names end there."""
@@ -90,6 +101,22 @@ def child_name(endpoint: str, *suffix: str) -> str:
 def account_name(endpoint: str) -> str:
     """Return the name of the service account that an endpoint's pods run under."""
     return child_name(endpoint, "engine")
+
+
+def direct_name(endpoint: str) -> str:
+    """Return the name of a direct endpoint's Service, which must begin with a letter."""
+    return child_name(
+        endpoint if endpoint[0].isalpha() else f"n{digest(endpoint, length=6)}-{endpoint}", "direct"
+    )
+
+
+def slice_name(endpoint: str, side: str) -> str:
+    """Return the name of the EndpointSlice that holds one side of that Service: `engines` or `gateways`."""
+    return child_name(endpoint, "direct", side)
+
+
+ENGINES_SIDE: Final = "engines"
+GATEWAYS_SIDE: Final = "gateways"
 
 
 def child_labels(endpoint: str, component: str) -> dict[str, str]:

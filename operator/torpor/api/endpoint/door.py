@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 
 from torpor.api.bounds import Between, MoreThanZero
 from torpor.api.quantities import Bytes, Duration
-from torpor.api.words import Rule, Words, by_key, not_yet
+from torpor.api.words import Rule, Words, by_key
 
 
 class Key(Words):
@@ -28,7 +28,15 @@ class Key(Words):
 
 
 class Access(Words):
-    """Who may ask."""
+    """Who may ask, and by which way."""
+
+    rules = (
+        Rule(
+            "!has(self.direct) || !self.direct || !has(self.keys) || size(self.keys) == 0",
+            "direct leads past the gateways, which alone check keys: leave out access.keys, or access.direct",
+            field=".direct",
+        ),
+    )
 
     keys: Annotated[
         tuple[Key, ...],
@@ -38,8 +46,9 @@ class Access(Words):
         ),
     ] = ()
     """Keys that may use the endpoint, at most 256. Default: none, and everybody who reaches the gateway may."""
-    direct: bool | None = Field(default=None, json_schema_extra=not_yet())
-    """Give the endpoint a Service of its own that leads straight to the engine while it is awake."""
+    direct: bool = False
+    """Give the endpoint a Service of its own, `<name>-direct`, that leads straight to the engines while it is awake and
+    to the gateways while it is not. Whoever reaches that Service may use it: keys are checked by gateways only."""
 
 
 class Queue(Words):

@@ -29,6 +29,7 @@ from torpor.api.status.ledger import (
     SettledRows,
 )
 from torpor.api.status.parts import (
+    DirectStatus,
     Display,
     FailureStatus,
     KeepAliveStatus,
@@ -48,6 +49,7 @@ __all__ = [
     "CostStatus",
     "CostWindow",
     "CountedDownload",
+    "DirectStatus",
     "Display",
     "EgressExpected",
     "EgressRow",

@@ -150,12 +150,12 @@ class CostStatus(SeenWords):
 
 
 class TokenSource(SeenWords):
-    """Last counters read from one gateway, so that only differences are added."""
+    """Last counters read from one gateway or engine, so that only differences are added."""
 
     gateway: str
-    """Name of the gateway's pod."""
+    """Name of the gateway's pod; of a direct endpoint also `engine/` and the name of an engine's pod."""
     started_at_ms: Milliseconds
-    """When that gateway started; its counters began at 0 then."""
+    """When that program started; its counters began at 0 then."""
     prompt: Count = 0
     """Prompt tokens counted by it."""
     completion: Count = 0

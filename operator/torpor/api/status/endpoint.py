@@ -8,6 +8,7 @@ from torpor.api.conditions import Condition
 from torpor.api.quantities import Count
 from torpor.api.status.cost import CostStatus, TokensStatus
 from torpor.api.status.parts import (
+    DirectStatus,
     Display,
     FailureStatus,
     KeepAliveStatus,
@@ -36,7 +37,9 @@ class EndpointStatus(SeenWords):
     selector: str | None = None
     """Label selector of the pods, for `kubectl scale` and autoscalers."""
     url: str | None = None
-    """Base URL of the OpenAI API inside the cluster."""
+    """Base URL of the OpenAI API inside the cluster: the gateways', or of a direct endpoint that of its own Service."""
+    direct: DirectStatus | None = None
+    """How its own Service leads to it. Absent: it has none."""
     display: Display = Field(default_factory=Display)
     """Texts for the columns of `kubectl get`."""
     placement: PlacementStatus = Field(default_factory=PlacementStatus)

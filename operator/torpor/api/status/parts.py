@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from torpor.api.quantities import Count, Timestamp
+from torpor.api.quantities import Count, Milliseconds, Timestamp
 from torpor.api.words import SeenWords, by_key
 
 
@@ -19,6 +19,15 @@ class Display(SeenWords):
     """What clients send as `model`."""
     cost_per_second: str | None = None
     """`cost.perSecond`, to six decimal places."""
+
+
+class DirectStatus(SeenWords):
+    """The Service of a direct endpoint, while the endpoint sleeps."""
+
+    port: Count
+    """Port at which every gateway takes requests for this endpoint alone; the Service leads there."""
+    since_ms: Milliseconds
+    """From when on its engines are counted by their own counters."""
 
 
 class Rejected(SeenWords):

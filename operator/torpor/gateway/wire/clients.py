@@ -6,14 +6,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
-
-import httptools
 
 from torpor.domain.waitroom import Refusal
 from torpor.gateway.wire.crowd import Crowd, Limits
 from torpor.gateway.wire.heads import Headers
+from torpor.gateway.wire.reading import RequestReader
 from torpor.gateway.wire.requests import Brake, Request
 
 log = logging.getLogger(__name__)
@@ -21,15 +20,10 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Request], Awaitable[None]]
 Complain = Callable[[Refusal], tuple[list[bytes], bytes]]
 """Gives header lines and body of an error for somebody whose request could not be read."""
-LONGEST_HEAD = 32 * 1024
-"""Bytes of request line and header fields; a longer head is answered with 431."""
-MOST_FIELDS = 128
-"""Header fields of one request."""
 REFUSED_SECONDS = 1.0
 """Time in which a connection that is one too many may say something and be told so; then it is closed."""
 MOST_PIPELINED = 8
 """Requests that are read before their turn on one connection; then it is read no further."""
-_UPGRADE = frozenset({b"upgrade"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +34,8 @@ class Dealings:
     handler: Handler
     complain: Complain
     crowd: Crowd
+    mine: set[Connection] = field(default_factory=set)
+    """Connections of this port, also those about to be closed."""
 
 
 class Connection(asyncio.Protocol):
@@ -52,23 +48,12 @@ class Connection(asyncio.Protocol):
         self.brake: Brake | None = None
         self._port = port
         self._loop = port.loop
-        self._parser = httptools.HttpRequestParser(self)
-        self._url = b""
-        self._headers = Headers()
-        self._head_size = 0
-        self._fed = 0
-        self._in_head = False
+        self._reader = RequestReader(self)
         self._silent_since = self._loop.time()
-        self._coming: Request | None = None
-        """The request whose body is not complete."""
         self._queue: deque[Request] = deque()
         self._current: Request | None = None
         """The request that is being handled."""
         self.task: asyncio.Task[None] | None = None
-        self._again = b""
-        """The head that asked for another protocol, without that wish: nothing but HTTP/1.1 is spoken here."""
-        self._deaf = False
-        """Whatever comes from here on is not read any more."""
         self._complaint: Refusal | None = None
         """What is said after the answers that are still due."""
         self._refusal: Refusal | None = None
@@ -80,24 +65,21 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a request."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass
+        self._port.mine.add(self)
         self._port.crowd.admit(self)
 
     def data_received(self, data: bytes) -> None:
         """Read on; a request begins to be handled when its head is complete."""
-        if self._deaf:
-            return
-        if self._refusal is not None:
+        if self._refusal is None:
+            self._reader.feed(data)
+        elif not self._reader.deaf:
             self._turn_away(self._refusal)
-            return
-        self._fed += len(data)
-        self._parse(data)
-        if self._coming is None and self._in_head and self._fed > LONGEST_HEAD:
-            self._misread(_too_large())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what runs: a client that is gone stops counting at once."""
+        self._port.mine.discard(self)
         self._port.crowd.leave(self)
-        self._deaf = True
+        self._reader.deaf = True
         self._queue.clear()
         if self.task is not None:
             self.task.cancel()
@@ -115,82 +97,28 @@ class Connection(asyncio.Protocol):
         if self.brake is not None:
             self.brake.resume()
 
-    def _parse(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as pause:
-            if self._again:
-                head, self._again = self._again, b""
-                self._parser = httptools.HttpRequestParser(self)
-                self._parse(head + data[pause.args[0] :])
-                return
-            self._deaf = True  # CONNECT: what follows is anything but HTTP
-            last = self._queue[-1] if self._queue else self._current
-            if last is not None:
-                last.keeps_alive = False
-        except httptools.HttpParserError as error:
-            words = f"This is not a valid HTTP request: {error}"
-            self._misread(Refusal(400, "invalid_http", words))
+    # The reader's side
 
-    # The parser's side
-
-    def on_message_begin(self) -> None:
-        """Start a head."""
-        self._in_head = True
+    def begun(self) -> None:
+        """Count from now how long the head takes."""
         self._silent_since = self._loop.time()
-        self._url, self._headers, self._head_size = b"", Headers(), 0
 
-    def on_url(self, url: bytes) -> None:
-        """Take in a part of the target."""
-        self._url += url
-        self._head_size += len(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take in a field; those after the body say nothing."""
-        if self._in_head:
-            self._headers.add(name, value)
-            self._head_size += len(name) + len(value) + 4
-
-    def on_headers_complete(self) -> None:
-        """Hand the request on."""
-        self._in_head = False
-        if self._deaf:
-            return
-        parser = self._parser
-        method = parser.get_method()
-        if parser.should_upgrade() and method != b"CONNECT":
-            lines = self._headers.passed_on(_UPGRADE)
-            self._again = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._url, b"".join(lines))
-            return
-        request = Request(
-            self,
-            method.decode("ascii"),
-            self._url.decode("utf-8", "surrogateescape"),
-            self._headers,
-            keeps_alive=parser.should_keep_alive(),
-            old=parser.get_http_version() == "1.0",
-        )
-        self._coming = request
-        if self._head_size > LONGEST_HEAD or len(self._headers.fields) > MOST_FIELDS:
-            self._misread(_too_large())
-            return
+    def take(self, request: Request) -> None:
+        """Handle a request when those before it are answered."""
         self._queue.append(request)
         if self.task is None:
             self._next()
         elif len(self._queue) >= MOST_PIPELINED:
             self.hold()
 
-    def on_body(self, body: bytes) -> None:
-        """Pass a part of the body on."""
-        if self._coming is not None:
-            self._coming.feed(body)
-
-    def on_message_complete(self) -> None:
-        """Say that the body is complete."""
-        self._fed = 0
-        if self._coming is not None:
-            self._coming.finish()
-            self._coming = None
+    def misread(self, refusal: Refusal, coming: Request | None) -> None:
+        """Say that what came cannot be read, after whatever came before it; then hang up."""
+        if coming is not None:
+            coming.spoil(refusal.message)
+        elif self.task is not None:
+            self._complaint = refusal
+        else:
+            self._turn_away(refusal)
 
     # The request's side
 
@@ -226,16 +154,16 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             if silent > limits.send:
                 self.transport.abort()  # what was written last is never read
-        elif self._deaf:
+        elif self._reader.deaf:
             if silent > limits.linger:
                 self.transport.abort()
         elif self._refusal is not None:
             if silent > REFUSED_SECONDS:
                 self.close()
-        elif self._in_head and silent > limits.header:
+        elif self._reader.in_head and silent > limits.header:
             words = f"The headers did not arrive within {limits.header:g} s"
-            self._misread(Refusal(408, "header_timeout", words))
-        elif not self._in_head and silent > limits.idle:
+            self._reader.give_up(Refusal(408, "header_timeout", words))
+        elif not self._reader.in_head and silent > limits.idle:
             self.close()
 
     def close(self) -> None:
@@ -280,17 +208,6 @@ class Connection(asyncio.Protocol):
         else:
             self._port.crowd.rest(self)
 
-    def _misread(self, refusal: Refusal) -> None:
-        """Say that what came cannot be read, after whatever came before it; then hang up."""
-        coming, self._coming = self._coming, None
-        self._deaf = True
-        if coming is not None and (coming is self._current or coming in self._queue):
-            coming.spoil(refusal.message)
-        elif self.task is not None:
-            self._complaint = refusal
-        else:
-            self._turn_away(refusal)
-
     def _turn_away(self, refusal: Refusal) -> None:
         """Answer without a request, and hang up."""
         fields, body = self._port.complain(refusal)
@@ -300,14 +217,9 @@ class Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Let the client read its answer although it still sends: closing at once would take it away."""
-        self._deaf = True
+        self._reader.deaf = True
         self._silent_since = self._loop.time()
         self._port.crowd.part(self)
         self.go_on()
         if not self.transport.is_closing():
             self.transport.write_eof()
-
-
-def _too_large() -> Refusal:
-    words = f"The request's first line and headers may have {LONGEST_HEAD} bytes and {MOST_FIELDS} fields"
-    return Refusal(431, "headers_too_large", words)

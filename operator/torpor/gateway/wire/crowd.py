@@ -1,9 +1,10 @@
-"""All connections of the public port: how many there may be, and which of them goes for one too many."""
+"""All connections of clients: how many there may be, and which of them goes for one too many."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -129,7 +130,7 @@ class Crowd:
         self.members.discard(member)
         self._idle.pop(member, None)
 
-    def sweep(self, now: float) -> None:
-        """Look at every connection."""
-        for member in (*self.members, *self._leaving):
+    def sweep(self, now: float, members: Collection[Member]) -> None:
+        """Look at some of the connections."""
+        for member in list(members):
             member.sweep(now, self.limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from torpor.gateway.wire.clients import Complain, Connection, Dealings, Handler
-from torpor.gateway.wire.crowd import Crowd, Limits
+from torpor.gateway.wire.crowd import Crowd
 
 BACKLOG = 4096
 """Connections that wait to be accepted: a herd comes in one moment."""
@@ -19,12 +19,12 @@ class ClientPort:
     """One port, opened, stopped (no new connections) and closed (none at all)."""
 
     def __init__(
-        self, handler: Handler, complain: Complain, host: str, number: int, limits: Limits
+        self, handler: Handler, complain: Complain, host: str, number: int, crowd: Crowd
     ) -> None:
-        """Prepare; must be called in the event loop that runs it."""
+        """Prepare; must be called in the event loop that runs it. Several ports may have one *crowd*."""
         self._loop = asyncio.get_running_loop()
-        self.connections = Crowd(limits)
-        self._dealings = Dealings(self._loop, handler, complain, self.connections)
+        self.connections = crowd
+        self._dealings = Dealings(self._loop, handler, complain, crowd)
         self._host = host
         self._number = number
         self._server: asyncio.Server | None = None
@@ -56,7 +56,7 @@ class ClientPort:
         await self.stop()
         if self._sweeping is not None:
             self._sweeping.cancel()
-        members = list(self.connections.members)
+        members = list(self._dealings.mine)
         tasks = [member.task for member in members if member.task is not None]
         for member in members:
             member.cut()
@@ -64,5 +64,6 @@ class ClientPort:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
 
     def _sweep(self) -> None:
-        self.connections.sweep(self._loop.time())
-        self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        self.connections.sweep(self._loop.time(), self._dealings.mine)
+        going_on = self._server is not None or self._dealings.mine
+        self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep) if going_on else None

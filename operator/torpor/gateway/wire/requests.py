@@ -67,6 +67,8 @@ class Request:
         self.query = mark + query
         """With its question mark, as it was sent; empty if there is none."""
         self.headers = headers
+        self.only: str | None = None
+        """The one thing that it may mean, by the port at which it came in."""
         self.id = ""
         """What it is called in logs, here and at the engine."""
         self.keeps_alive = keeps_alive
