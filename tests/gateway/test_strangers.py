@@ -1,4 +1,4 @@
-"""An address may belong to another pod by now: what answers there without being the endpoint's own is never believed."""
+"""An address may belong to another pod by now: what answers there and is not the endpoint's own is never believed."""
 
 from __future__ import annotations
 
@@ -68,4 +68,3 @@ async def test_a_404_of_its_own_engine_reaches_the_client(world: World) -> None:
     assert "`legal` does not exist" in answer["error"]["message"]
     assert [json.loads(body)["model"] for _, _, body in engine.requests] == ["legal"]
     assert (await world.ask())[0] == 200
-

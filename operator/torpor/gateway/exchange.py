@@ -31,7 +31,8 @@ class Exchange:
     """Holds a request, sends it to a pod, relays the answer.
 
     It is sent again only if nothing can have been generated: the connection was refused, the engine says that it did
-    not begin, or what answered is no engine of this endpoint. Then it goes back to its place in the line, until its own deadline. Never after the first byte.
+    not begin, or what answered is no engine of this endpoint. Then it goes back to its place in the line, until its own
+    deadline. Never after the first byte.
     """
 
     def __init__(

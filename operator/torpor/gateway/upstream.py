@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from torpor import clock
+from torpor.gateway.sockets import opener
 from torpor.settings.programs import GatewaySettings
 
 PROBE_CONNECT_SECONDS = 0.25
@@ -45,7 +46,10 @@ class Upstream:
         )
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=settings.upstream_idle_timeout, use_dns_cache=False
+                limit=0,
+                keepalive_timeout=settings.upstream_idle_timeout,
+                use_dns_cache=False,
+                socket_factory=opener(settings.upstream_silence),
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
