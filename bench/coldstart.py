@@ -17,15 +17,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import aiohttp
-
-from bench.frame.eye import ask, scale, wait_for_no_pods, watch
+from bench.frame.eye import ask, first_health, scale, wait_for_no_pods, watch
 from bench.frame.figures import Figure, report
 from bench.frame.stage import Stage, ask_endpoint, main, open_stage
-from dev.cluster import HarnessError
 from dev.cluster.progress import say
 from torpor.cluster.connect import Api
-from torpor.manifests.names import ENDPOINT_LABEL, ENGINE_PORT
+from torpor.manifests.names import ENDPOINT_LABEL
 
 NAME = "cold"
 BARE, LEAN = "bare", "bare-lean"
@@ -82,7 +79,7 @@ class Ways:
             began = time.time()
             await scale(self._api, namespace, name, 1)
             seen = await pods.first(lambda s: bool(s.obj["status"].get("podIP")), 0, START_SECONDS)
-            healthy = await _first_health(seen.obj["status"]["podIP"])
+            _, healthy = await first_health(seen.obj["status"]["podIP"], PROBE_SECONDS)
         await scale(self._api, namespace, name, 0)
         await self._rest(selector)
         return healthy - began
@@ -100,22 +97,6 @@ class Ways:
     async def _rest(self, selector: str) -> None:
         await wait_for_no_pods(self._api, self._stage.namespace, selector)
         await asyncio.sleep(PAUSE_SECONDS)
-
-
-async def _first_health(address: str) -> float:
-    """Ask /health until it answers 200; returns when, in epoch seconds."""
-    deadline = time.monotonic() + START_SECONDS
-    url = f"http://{address}:{ENGINE_PORT}/health"
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1)) as session:
-        while time.monotonic() < deadline:
-            try:
-                async with session.get(url) as answer:
-                    if answer.status == 200:
-                        return time.time()
-            except (aiohttp.ClientError, TimeoutError):
-                pass
-            await asyncio.sleep(PROBE_SECONDS)
-    raise HarnessError(f"{url} was not healthy within {START_SECONDS:.0f} s")
 
 
 async def measure(given: argparse.Namespace) -> int:

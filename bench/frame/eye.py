@@ -14,9 +14,12 @@ import aiohttp
 
 from dev.cluster import HarnessError
 from torpor.cluster.connect import Api
+from torpor.manifests.names import ENGINE_PORT
 
 Json = dict[str, Any]
 _SHORT = aiohttp.ClientTimeout(total=10)
+_LOOK = aiohttp.ClientTimeout(total=1, sock_connect=0.05)
+"""A pod whose network is not up yet is silent."""
 _FOREVER = aiohttp.ClientTimeout(total=None, sock_read=None)
 
 
@@ -131,3 +134,28 @@ async def wait_for_no_pods(api: Api, namespace: str, selector: str, timeout: flo
         if time.monotonic() > deadline:
             raise HarnessError(f"pods {', '.join(left)} are still there after {timeout:.0f} s")
         await asyncio.sleep(0.1)
+
+
+async def first_health(address: str, every: float, timeout: float = 60.0) -> tuple[float, float]:
+    """Ask the engine at a pod's address for /health until it answers 200; returns between which instants it became so.
+
+    That is when the last look that failed began, and when the first good answer was there, in epoch seconds.
+
+    Raises:
+        HarnessError: it did not within `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    url = f"http://{address}:{ENGINE_PORT}/health"
+    failed = time.time()
+    async with aiohttp.ClientSession(timeout=_LOOK) as session:
+        while time.monotonic() < deadline:
+            began = time.time()
+            try:
+                async with session.get(url) as answer:
+                    if answer.status == 200:
+                        return failed, time.time()
+            except (aiohttp.ClientError, TimeoutError):
+                pass
+            failed = began
+            await asyncio.sleep(every)
+    raise HarnessError(f"{url} was not healthy within {timeout:.0f} s")

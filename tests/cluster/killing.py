@@ -36,7 +36,7 @@ def find_leader(api: ApiServer, timeout: float = 60.0) -> Leader:
 
 def process_of(api: ApiServer, leader: Leader) -> int | None:
     """Return the process id of a controller on this machine; None while it has none."""
-    return _process(_pod(api, leader.pod) or {})
+    return process_in(_pod(api, leader.pod) or {})
 
 
 def kill_leader(api: ApiServer) -> Leader:
@@ -71,8 +71,8 @@ def _pod(api: ApiServer, name: str) -> Json | None:
     return api.get(f"{PODS.format(SYSTEM)}/{name}")
 
 
-def _process(pod: Json) -> int | None:
-    """Return the process id of the pod's container on this machine, which is the node."""
+def process_in(pod: Json) -> int | None:
+    """Return the process id of the pod's container on this machine, which is the node; None while it has none."""
     for container in pod.get("status", {}).get("containerStatuses", ()):
         if "running" in container["state"]:
             wanted = container["containerID"].removeprefix("containerd://")

@@ -1,4 +1,4 @@
-"""An address may belong to another pod by now: what answers there without being the endpoint's is never believed."""
+"""An address may belong to another pod by now: what answers there and is not the endpoint's own is never believed."""
 
 from __future__ import annotations
 

@@ -181,6 +181,10 @@ class World:
         self.deployment(replicas=1)
         self.pod(engine, ready=True)
         await self.sees("pod-1")
+        while (await self.demand()).get(
+            "uid"
+        ) is None:  # the watches of pods and endpoints know no order
+            await asyncio.sleep(0.005)
         return engine
 
     def hear_pods(self) -> None:

@@ -23,7 +23,7 @@ class Upstream:
         self._interval = settings.probe_interval
         self._probe_timeout = settings.probe_timeout
         self._connect_timeout = settings.connect_timeout
-        self._pool = EnginePool(settings.upstream_idle_timeout)
+        self._pool = EnginePool(settings.upstream_idle_timeout, settings.upstream_silence)
 
     async def send(
         self, address: str, target: str, fields: bytes, body: bytes, timeout: float

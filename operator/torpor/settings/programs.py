@@ -59,6 +59,9 @@ class GatewaySettings(BaseSettings):
 
     connect_timeout: Seconds = 2.0
     """Time to connect to a pod; a node that died does not refuse, it is silent."""
+    upstream_silence: Annotated[float, Field(ge=1)] = 20.0
+    """Time after which a pod whose node answers nothing at all is given up, and its requests fail: half of what
+    Kubernetes takes to call a node not ready. An engine that is busy is not silent, for its node's kernel answers."""
     upstream_idle_timeout: Seconds = 3.0
     """Time an idle connection to a pod is kept: shorter than the 5 s after which uvicorn closes it, so that no
     request is written into a connection that is just being closed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from torpor.gateway.wire.engines import Answer, EngineConnection, Unreached
+from torpor.gateway.wire.silence import end_when_silent
 
 JOINED = 64 * 1024
 """A body up to this is written in one piece with its head."""
@@ -15,8 +16,14 @@ SWEEP_SECONDS = 0.25
 class EnginePool:
     """Idle connections by address, and the way to new ones."""
 
-    def __init__(self, idle_timeout: float) -> None:
-        """Start without any; must be called in the event loop that uses it."""
+    def __init__(self, idle_timeout: float, silence: float) -> None:
+        """Start without any; must be called in the event loop that uses it.
+
+        Args:
+            idle_timeout: Seconds for which a connection is kept without a request.
+            silence: Seconds without a sign of the other side after which a connection fails.
+        """
+        self._silence = silence
         self._loop = asyncio.get_running_loop()
         self._idle_timeout = idle_timeout
         self._idle: dict[str, list[EngineConnection]] = {}
@@ -90,6 +97,7 @@ class EnginePool:
             raise Unreached(f"{address} did not answer within {timeout:g} s") from None
         except OSError as error:
             raise Unreached(str(error)) from error
+        end_when_silent(connection.transport.get_extra_info("socket"), self._silence)
         self._all.add(connection)
         if self._sweeping is None:
             self._sweeping = self._loop.call_later(SWEEP_SECONDS, self._sweep)
