@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
 
 from torpor.domain.waitroom import Refusal
@@ -34,6 +34,7 @@ MOST_LEAVING = 256
 LOOKED_AT = 16
 """Idle connections that are looked at to close one of them: some have just been given a request."""
 LONGEST_REASON = 200
+SPOKEN = (HttpVersion11, HttpVersion10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class Limits:
     """Connections at once."""
     files: int
     """Connections and those to engines together: one that is not idle may need one."""
+
+
+class Unspoken(Exception):
+    """A request came in a version of HTTP in which no answer can be given."""
 
 
 class Connections(web.Server):
@@ -118,6 +123,8 @@ class Connections(web.Server):
         connection = request.protocol
         assert isinstance(connection, Connection)
         self._idle.pop(connection, None)
+        if request.version not in SPOKEN:
+            raise Unspoken(f"HTTP/{request.version.major}.{request.version.minor}")
         try:
             return await self._handler(request)
         finally:
@@ -209,6 +216,10 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what is no HTTP with an OpenAI error object, and do not fill the log with it."""
+        if isinstance(exc, Unspoken):  # aiohttp would answer in the version that it was asked in
+            words = f"{exc} is not spoken here, HTTP/1.1 and HTTP/1.0 are"
+            self._turn_away(Refusal(505, "http_version_not_supported", words))
+            raise ConnectionError(words)
         if status != 400:
             return super().handle_error(request, status, exc, message)
         if request.writer.output_size > 0:
