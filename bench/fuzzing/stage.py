@@ -21,8 +21,8 @@ from torpor.gateway.door import MODEL_PATHS
 
 PORTIONS = {"header_timeout": "0.3", "body_timeout": "0.3", "idle_timeout": "0.3"}
 """Times, in seconds, so short that a conversation that was cut off ends soon."""
-SETTLE_SECONDS = 10.0
-"""Connections to engines are kept for 3 s, and looked at as often."""
+SETTLE_SECONDS = 35.0
+"""An idle connection to the API server is kept for 15 s, and looked at as often."""
 BROKEN = READY | {"status": "False", "reason": "ImagePullFailed", "message": "no image x:1"}
 
 

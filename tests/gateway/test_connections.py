@@ -202,6 +202,9 @@ async def test_a_slow_reader_is_waited_for_and_the_engine_with_it(
         (b"NONSENSE\r\n\r\n", 400, "invalid_http"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "invalid_http"),
         (b"GET /v1/models HTTP/1.1\r\nHost x\r\n\r\n", 400, "invalid_http"),
+        (b"GET /v1/models HTTP/0.9\r\n\r\n", 505, "http_version_not_supported"),
+        (b"GET /v1/models HTTP/2.0\r\n\r\n", 505, "http_version_not_supported"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "invalid_http"),
         (b"GET /v1/models HTTP/1.1\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 431, "headers_too_large"),
         (b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\n\r\n", 431, "headers_too_large"),
         (

@@ -25,6 +25,8 @@ class ErrorCode(StrEnum):
     # fmt: off
     INVALID_BODY = ("invalid_body", 400,
         "The body could not be received: it broke off or was wrongly encoded.")
+    INVALID_HTTP = ("invalid_http", 400,
+        "What came is no HTTP/1.1 request.")
     INVALID_JSON = ("invalid_json", 400,
         "The body is no JSON object.")
     INVALID_MULTIPART = ("invalid_multipart", 400,
@@ -35,20 +37,28 @@ class ErrorCode(StrEnum):
         "The endpoint has keys and the request carries none of them, or every endpoint has keys and it carries none.")
     MODEL_NOT_FOUND = ("model_not_found", 404,
         "No endpoint serves a model of that name. One that sleeps is never answered so.")
+    NOT_SUPPORTED = ("not_supported", 404,
+        "OpenAI's API has the path and torpor has not; the message says what to do instead.")
     UNKNOWN_URL = ("unknown_url", 404,
         "The path is none of the OpenAI API's.")
     METHOD_NOT_ALLOWED = ("method_not_allowed", 405,
         "The path takes POST only.")
     BODY_TIMEOUT = ("body_timeout", 408,
         "The body did not arrive in time.")
+    HEADER_TIMEOUT = ("header_timeout", 408,
+        "The headers did not arrive in time.")
     BODY_TOO_LARGE = ("body_too_large", 413,
         "The body is larger than the gateway takes.")
+    UNSUPPORTED_ENCODING = ("unsupported_encoding", 415,
+        "The body is compressed in a way that is not known here; gzip and deflate are.")
     GATEWAY_FULL = ("gateway_full", 429,
         "The bodies being read and the waiting requests of all endpoints together fill the gateway.")
     KEY_BUSY = ("key_busy", 429,
         "The key has as many requests at this gateway, waiting and running, as spec.access.keys.maxInFlight allows.")
     QUEUE_FULL = ("queue_full", 429,
         "As many requests or bytes wait for the endpoint as spec.queue allows.")
+    HEADERS_TOO_LARGE = ("headers_too_large", 431,
+        "The request's first line and headers are larger, or more, than the gateway takes.")
     INTERNAL_ERROR = ("internal_error", 500,
         "The gateway failed; its log says why.")
     ENGINE_BROKE = ("engine_broke", 502,
@@ -57,6 +67,8 @@ class ErrorCode(StrEnum):
         "This gateway is shutting down and can wait no longer; another one answers.")
     GATEWAY_STARTING = ("gateway_starting", 503,
         "This gateway has not read the endpoints yet and cannot know whether the model exists.")
+    TOO_MANY_CONNECTIONS = ("too_many_connections", 503,
+        "The gateway has as many connections as it may, and each of them has a request.")
     WAKE_DENIED = ("WakeDenied", 503,
         "The API server does not let the gateway wake the endpoint.")
     WOULD_WAIT = ("would_wait", 503,
@@ -65,4 +77,6 @@ class ErrorCode(StrEnum):
         "The engine did not answer within spec.queue.firstByteTimeout, or not completely within totalTimeout.")
     WAIT_TIMEOUT = ("wait_timeout", 504,
         "No replica had room within spec.queue.maxWait.")
+    HTTP_VERSION_NOT_SUPPORTED = ("http_version_not_supported", 505,
+        "The request came in a version of HTTP other than 1.1 and 1.0.")
     # fmt: on

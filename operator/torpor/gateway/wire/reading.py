@@ -14,6 +14,7 @@ LONGEST_HEAD = 32 * 1024
 """Bytes of request line and header fields; a longer head is answered with 431."""
 MOST_FIELDS = 128
 """Header fields of one request."""
+SPOKEN = ("1.1", "1.0")
 _UPGRADE = frozenset({b"upgrade"})
 _TOO_LARGE = Refusal(
     431,
@@ -120,7 +121,11 @@ class RequestReader:
         if self._head_size > LONGEST_HEAD or len(headers.fields) > MOST_FIELDS:
             self.give_up(_TOO_LARGE)
             return
-        method = parser.get_method()
+        method, version = parser.get_method(), parser.get_http_version()
+        if version not in SPOKEN:
+            words = f"HTTP/{version} is not spoken here, HTTP/1.1 and HTTP/1.0 are"
+            self.give_up(Refusal(505, "http_version_not_supported", words))
+            return
         if parser.should_upgrade() and method != b"CONNECT":
             lines = b"".join(headers.passed_on(_UPGRADE))
             self._again = b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._url, lines)
@@ -131,7 +136,7 @@ class RequestReader:
             self._url.decode("utf-8", "surrogateescape"),
             headers,
             keeps_alive=parser.should_keep_alive(),
-            old=parser.get_http_version() == "1.0",
+            old=version == "1.0",
         )
         self._taker.take(self._coming)
 
