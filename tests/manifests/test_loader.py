@@ -105,6 +105,32 @@ def test_whatever_could_change_the_machine_code_changes_the_key(change: dict[str
     assert compile_key(**KEY) != compile_key(**{**KEY, **change})
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["/w", "--served-model-name", "a", "b", "--host", "::", "--port", "1", "--seed", "1"],
+        ["/w", "--seed", "1", "--safetensors-load-strategy", "prefetch"],
+        ["/w", "--safetensors_load_strategy=prefetch", "--seed", "1", "--shutdown-timeout", "60"],
+    ],
+)
+def test_names_addresses_and_the_way_of_loading_do_not_change_the_key(args: list[str]) -> None:
+    assert compile_key(**KEY) == compile_key(**{**KEY, "args": args})
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["/w", "--served-model-name", "a"],
+        ["/w", "--port", "1", "--seed", "1", "--enforce-eager"],
+        ["/w", "--port-like", "--seed", "1"],
+        ["/w", "--seed", "1", "--served-model-name", "a", "-tp", "2"],
+        ["/w", "--load-format", "bitsandbytes", "--seed", "1"],
+    ],
+)
+def test_what_stands_beside_them_still_changes_the_key(args: list[str]) -> None:
+    assert compile_key(**KEY) != compile_key(**{**KEY, "args": args})
+
+
 def test_the_order_of_variables_does_not_change_the_key() -> None:
     assert compile_key(**KEY) == compile_key(**{**KEY, "env": list(reversed(KEY["env"]))})
 
