@@ -146,6 +146,10 @@ class KubeApi:
         path, _, last = asked.path.rpartition("/")
         subresource = last if last in _SUBRESOURCES else ""
         path = path if subresource else asked.path
+        if asked.content_type == APPLY and (uid := asked.body["metadata"].get("uid")):
+            there = self.objects.get(path, {}).get("metadata", {}).get("uid")
+            if there != uid:
+                raise Refusal(409, f"uid mismatch: the provided object specified uid {uid}")
         if asked.content_type == APPLY and path not in self.objects:
             return 201, self.put(path, asked.body)
         if path not in self.objects:

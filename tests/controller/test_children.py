@@ -8,7 +8,7 @@ import pytest
 from tests.cluster_room.kubeapi import Asked, KubeApi
 from tests.controller.stage import ACCOUNT, DEPLOYMENT, JOBS, KEY
 from torpor.cluster.connect import Api
-from torpor.cluster.objects import Objects
+from torpor.cluster.objects import Conflict, Objects
 from torpor.controller.children import Children, Wanted, covers
 from torpor.controller.seen import Seen
 from torpor.errors import Stalled, Waiting
@@ -124,6 +124,25 @@ async def test_what_somebody_changed_is_put_back(nursery: Nursery, path: str, fi
     nursery.kube.put(path, meddled)
     assert await nursery.settle() == [f"PATCH {path}"]
     assert await nursery.settle() == []
+
+
+async def test_what_was_deleted_before_a_watch_says_so_is_not_made_by_an_apply(
+    nursery: Nursery,
+) -> None:
+    """Applied without `replicas` to nothing, a Deployment is made with one: a GPU started by nobody."""
+    await nursery.settle()
+    meddled = copy.deepcopy(nursery.kube.objects[DEPLOYMENT])
+    meddled["spec"]["template"]["image"] = "evil"
+    nursery.kube.put(DEPLOYMENT, meddled)
+    nursery.kube.told = lambda _event, _obj: None
+    nursery.kube.delete(DEPLOYMENT)
+    with pytest.raises(Conflict):
+        await nursery.settle()
+    assert DEPLOYMENT not in nursery.kube.objects
+    nursery.seen.take_child("Deployment", meddled, deleted=True)
+    nursery.kube.told = nursery.hear
+    await nursery.settle()
+    assert nursery.kube.objects[DEPLOYMENT]["spec"]["replicas"] == 0
 
 
 async def test_a_value_that_the_server_writes_otherwise_is_applied_once(nursery: Nursery) -> None:

@@ -138,7 +138,14 @@ class Children:
         raise Stalled(Reason.NAME_CONFLICT, f"{said}; rename one of them")
 
     async def _apply(self, key: Key, wanted: Json, current: Json | None) -> Json | None:
-        """Apply *wanted* if *current* differs from it; return the object as written, None if nothing was."""
+        """Apply *wanted* if *current* differs from it; return the object as written, None if nothing was.
+
+        Only to that very object: applied to a name that is free by now it would be made anew, and a Deployment without
+        `replicas` at 1, a GPU started by nobody.
+
+        Raises:
+            Conflict: It was deleted meanwhile; the pass that hears of that makes a new one.
+        """
         if current is not None and covers(wanted, current):
             return None
         mark = names.digest(json.dumps(wanted, sort_keys=True), length=16)
@@ -146,7 +153,7 @@ class Children:
         place = (f"{wanted['kind']}/{wanted['metadata']['name']}", key)
         if current is not None and generation and self._applied.get(place) == (mark, generation):
             return None
-        applied = await self._objects.apply(wanted)
+        applied = await self._objects.apply(_exactly(wanted, current))
         self._applied[place] = (mark, int(applied["metadata"].get("generation", 0)))
         return applied
 
@@ -178,6 +185,13 @@ class Children:
         """Whether a watch has told of a Job before the answer to its creation was here."""
         uid = created["metadata"]["uid"]
         return any(job["metadata"]["uid"] == uid for job in self._seen.jobs(key))
+
+
+def _exactly(wanted: Json, current: Json | None) -> Json:
+    """Return *wanted* with the uid of the object that it is meant for, which the API server then insists on."""
+    if current is None:
+        return wanted
+    return wanted | {"metadata": wanted["metadata"] | {"uid": current["metadata"]["uid"]}}
 
 
 def is_over(job: Json) -> bool:
