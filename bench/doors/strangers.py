@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -116,7 +117,9 @@ async def make_again(
     async with asking(askers):
         await wait_until("all answer", lambda: all(OLD in one.heard for one in askers), 120)
         old = await asyncio.to_thread(addresses)
-        async with lowest_addresses():
+        async with addresses_from(
+            min(ipaddress.IPv4Address(one.split()[1]) for one in old.values())
+        ):
             for name in names:
                 await asyncio.to_thread(space.api.delete, space.path(ENDPOINTS, name))
             for number in range(count):
@@ -197,21 +200,23 @@ def more_gpus(api: ApiServer, count: int) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def lowest_addresses() -> AsyncIterator[None]:
-    """Give new pods the lowest free addresses while the block runs: those that others have just left."""
+async def addresses_from(lowest: ipaddress.IPv4Address) -> AsyncIterator[None]:
+    """Give new pods the free addresses from this one on while the block runs, however recently they were left."""
 
-    async def forget() -> None:
+    async def begin_there() -> None:
         while True:
-            for last in (places().run / "addresses").glob("*/last_reserved_ip.*"):
-                last.unlink(missing_ok=True)
+            for last in (places().run / "addresses").glob("*/last_reserved_ip.0"):
+                new = last.with_suffix(".new")
+                new.write_text(str(lowest - 1))
+                new.rename(last)
             await asyncio.sleep(0.05)
 
-    forgetting = asyncio.create_task(forget())
+    beginning = asyncio.create_task(begin_there())
     try:
         yield
     finally:
-        forgetting.cancel()
-        await asyncio.gather(forgetting, return_exceptions=True)
+        beginning.cancel()
+        await asyncio.gather(beginning, return_exceptions=True)
 
 
 @asynccontextmanager

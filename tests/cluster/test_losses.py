@@ -1,11 +1,10 @@
 """No request is lost while things come and go: every answer is right to its last byte, or nobody was to blame."""
 
-import asyncio
-
 import pytest
 
 from bench.doors import upsets
 from bench.doors.traffic import Asked, tell_lost
+from tests.cluster.playing import played
 from tests.cluster.space import Space
 
 pytestmark = pytest.mark.cluster
@@ -18,43 +17,43 @@ def lost(asked: list[Asked]) -> list[str]:
 
 
 def test_replicas_that_go_take_no_request_with_them(space: Space) -> None:
-    upset = asyncio.run(upsets.scale_down(space, 400, waves=1))
+    upset = played(space, upsets.scale_down(space, 280, waves=1))
     assert lost(upset.asked) == []
     assert upset.proof["replicas taken"] >= 2
 
 
 def test_sleep_and_wake_under_load_lose_nothing(space: Space) -> None:
-    upset = asyncio.run(upsets.sleep_and_wake(space, 160, cycles=4))
+    upset = played(space, upsets.sleep_and_wake(space, 160, cycles=4))
     assert lost(upset.asked) == []
     assert upset.proof["sleeps"] >= 4
 
 
 def test_an_immediate_rollout_of_the_engine_loses_nothing(space: Space) -> None:
-    upset = asyncio.run(upsets.roll_engine(space, 400, times=1))
+    upset = played(space, upsets.roll_engine(space, 280, times=1))
     assert lost(upset.asked) == []
     assert upset.proof["pods replaced"] == 1
 
 
 def test_a_rollout_of_the_gateways_loses_nothing(space: Space) -> None:
-    upset = asyncio.run(upsets.roll_gateways(space, 400, times=1))
+    upset = played(space, upsets.roll_gateways(space, 280, times=1))
     assert lost(upset.asked) == []
 
 
 def test_without_the_api_server_who_is_awake_answers_and_who_sleeps_answers_later(
     space: Space,
 ) -> None:
-    upset = asyncio.run(upsets.lose_api_server(space, 400, seconds=6))
+    upset = played(space, upsets.lose_api_server(space, 280, seconds=6))
     assert lost(upset.asked) == []
     assert upset.proof["waited for it"] == 2
 
 
 def test_without_controllers_endpoints_answer_and_wake(space: Space) -> None:
-    upset = asyncio.run(upsets.lose_controllers(space, 400, seconds=6, wakes=1))
+    upset = played(space, upsets.lose_controllers(space, 280, seconds=6, wakes=1))
     assert lost(upset.asked) == []
 
 
 def test_a_gateway_that_is_killed_takes_only_its_own_requests_with_it(space: Space) -> None:
-    upset = asyncio.run(upsets.kill_one_gateway(space, 400))
+    upset = played(space, upsets.kill_one_gateway(space, 280))
     unanswered = [one.reason for one in upset.asked if not one.answered]
     print(upset.proof, tell_lost(upset.asked))
     assert len(unanswered) == upset.proof["its own"]

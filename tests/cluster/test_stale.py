@@ -1,6 +1,5 @@
 """Nothing stale is asked: endpoints made again under their names, pods deleted by force, nodes that are gone."""
 
-import asyncio
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from bench.doors.traffic import tell_lost
 from bench.doors.upsets import Upset
 from dev.engine.standin.checksum import checksum_objects
 from dev.install.checkpoint import write_checkpoint
+from tests.cluster.playing import played
 from tests.cluster.space import Space
 
 pytestmark = pytest.mark.cluster
@@ -26,7 +26,7 @@ def test_endpoints_made_again_under_their_names_answer_with_their_own_weights(
     space.torpor.bucket.put(tmp_path, other)
     sources = (space.weights, other)
     first, second = (checksum_objects(dict(space.torpor.bucket.read(one))) for one in sources)
-    renewed = asyncio.run(strangers.make_again(space, sources, (first, second), NAMESAKES))
+    renewed = played(space, strangers.make_again(space, sources, (first, second), NAMESAKES))
     heard = Counter(one for asker in renewed.askers for one in asker.heard)
     print(f"{dict(heard)}; {renewed.reused} addresses used again by others")
     assert [asker.fault for asker in renewed.askers if asker.fault] == []
@@ -43,8 +43,8 @@ def check(upset: Upset) -> None:
 
 
 def test_a_pod_deleted_by_force_fails_only_what_ran_on_it(space: Space) -> None:
-    check(asyncio.run(strangers.force_delete(space, 400)))
+    check(played(space, strangers.force_delete(space, 280)))
 
 
 def test_a_node_that_is_gone_fails_only_what_ran_on_it(space: Space) -> None:
-    check(asyncio.run(strangers.silence_node(space, 400)))
+    check(played(space, strangers.silence_node(space, 280)))
