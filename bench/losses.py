@@ -56,14 +56,13 @@ def of_graceful(name: str, upset: Upset) -> list[Figure]:
 
 
 def of_forced(name: str, upset: Upset) -> list[Figure]:
-    """Return the figures of what takes its own requests with it, and may take no others."""
-    own = upset.proof["its own"]
-    others = len(upset.asked) - own
+    """Return the figures of what takes those with it that were under way, and hardly any others."""
+    others = len(upset.asked) - upset.proof["of these not answered"]
     answered = sum(one.answered for one in upset.asked)
     return [
         Figure(f"{name}: others answered", 100 * answered / others, "%", 99, at_least=True),
         Figure("  requests", len(upset.asked), "", REQUESTS, at_least=True),
-        Figure("  not answered", own, "", upset.proof["under way then"]),
+        Figure("  of those not answered", others - answered, ""),
         Figure("  answered at a second or third try", _again(upset.asked), ""),
         *(Figure(f"  {what}", number, "") for what, number in upset.proof.items()),
     ]

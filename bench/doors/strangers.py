@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 import httpx
 
 from bench.doors.script import CHAT
-from bench.doors.upsets import Upset, make, wait_until
+from bench.doors.upsets import Upset, make, taken_by, wait_until
 from dev.cluster.node import GPUS
 from dev.cluster.places import NODE, places
 from tests.cluster.apiserver import ENDPOINTS, PODS, ApiServer, Json
@@ -141,10 +142,10 @@ async def force_delete(space: Space, count: int) -> Upset:
     path = f"{space.path(PODS)}/{pod['metadata']['name']}"
     async with subject.traffic() as load, load.flowing():
         await load.reach(count // 2)
-        running = load.under_way
+        deleted = time.time()
         await asyncio.to_thread(space.api.delete, path, 0)
         await load.reach(count)
-    return Upset(load.asked, {"under way then": running, "its own": _unanswered(load.asked)})
+    return Upset(load.asked, taken_by(load.asked, deleted))
 
 
 async def silence_node(space: Space, count: int) -> Upset:
@@ -162,12 +163,12 @@ async def silence_node(space: Space, count: int) -> Upset:
             await wait_until("two pods", lambda: len(ready()) == 2, 60)
             address = ready()[0]["status"]["podIP"]
             await load.reach(len(load.asked) + count // 2)
-        running = load.under_way
+        gone = time.time()
         with silent(address):
             async with load.flowing():
                 await load.reach(len(load.asked) + count)
             await load.rest()
-    return Upset(load.asked, {"under way then": running, "its own": _unanswered(load.asked)})
+    return Upset(load.asked, taken_by(load.asked, gone))
 
 
 @contextmanager
@@ -233,10 +234,6 @@ async def asking(askers: Sequence[Asker]) -> AsyncIterator[None]:
     for error in ended:
         if isinstance(error, Exception):
             raise error
-
-
-def _unanswered(asked: list[Any]) -> int:
-    return sum(not one.answered for one in asked)
 
 
 def _is_ready(pod: Json) -> bool:

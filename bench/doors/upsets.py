@@ -176,15 +176,22 @@ async def lose_controllers(space: Space, count: int, seconds: float, wakes: int)
 
 
 async def kill_one_gateway(space: Space, count: int) -> Upset:
-    """SIGKILL to a gateway. `own` are the requests that ran then and were not answered."""
+    """SIGKILL to a gateway; those that were under way with it get no answer."""
     subject = await make(space, "survivor")
     async with subject.traffic() as load, load.flowing():
         await load.reach(count // 2)
         killed = await asyncio.to_thread(kill_gateway, space)
         await load.reach(count)
-    running = [one for one in load.asked if one.began < killed <= one.ended]
-    own = [one for one in running if not one.answered]
-    return Upset(load.asked, {"under way then": len(running), "its own": len(own)})
+    return Upset(load.asked, taken_by(load.asked, killed))
+
+
+def taken_by(asked: list[Asked], at: float) -> dict[str, int]:
+    """Return how many requests were under way at an instant, and how many of these got no answer."""
+    running = [one for one in asked if one.began < at <= one.ended]
+    return {
+        "under way then": len(running),
+        "of these not answered": sum(not one.answered for one in running),
+    }
 
 
 def _now(deployments: Seen, name: str) -> int:

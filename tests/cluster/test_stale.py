@@ -15,7 +15,7 @@ from tests.cluster.space import Space
 
 pytestmark = pytest.mark.cluster
 
-NAMESAKES = 6
+NAMESAKES = 4
 
 
 def test_endpoints_made_again_under_their_names_answer_with_their_own_weights(
@@ -33,18 +33,20 @@ def test_endpoints_made_again_under_their_names_answer_with_their_own_weights(
     assert renewed.reused >= 1
 
 
-def check(upset: Upset) -> None:
-    """Only what ran on the pod may fail, and is told so."""
+def failures(upset: Upset) -> int:
+    """Return how many were not answered; each of them was told why."""
     print(f"{len(upset.asked)} requests, {upset.proof}; lost: {tell_lost(upset.asked)}")
-    failed = [one for one in upset.asked if not one.answered]
-    assert len(failed) <= upset.proof["under way then"]
+    failed = [one for one in upset.asked if one.lost]
     assert all("engine_broke" in one.reason for one in failed)
-    assert not [one for one in upset.asked if one.answered and one.lost]
+    return len(failed)
 
 
 def test_a_pod_deleted_by_force_fails_only_what_ran_on_it(space: Space) -> None:
-    check(played(space, strangers.force_delete(space, 280)))
+    upset = played(space, strangers.force_delete(space, 280))
+    assert failures(upset) == upset.proof["of these not answered"]
 
 
-def test_a_node_that_is_gone_fails_only_what_ran_on_it(space: Space) -> None:
-    check(played(space, strangers.silence_node(space, 280)))
+def test_a_node_that_is_gone_fails_what_was_sent_to_it_and_is_set_aside(space: Space) -> None:
+    upset = played(space, strangers.silence_node(space, 280))
+    assert failures(upset) >= upset.proof["of these not answered"] >= 1
+    assert all(one.answered for one in upset.asked[-100:])
