@@ -103,15 +103,31 @@ def test_a_day_that_no_calendar_has_makes_the_class_unreadable_and_says_so() -> 
     ids=["ready", "cordoned", "silent", "new", "without a status"],
 )
 def test_a_node_counts_only_while_it_is_ready_and_open(change: Json, schedulable: bool) -> None:
-    view = observe.node_view(node() | change)
+    view = observe.node_view(node() | change, 0)
     assert view.schedulable is schedulable
     assert ("gpu", "l40s") in view.labels
 
 
+SINCE_MS = round(datetime(2026, 11, 26, 11, 52, tzinfo=UTC).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(("seconds", "counts"), [(0, True), (59, True), (60, False)])
+@pytest.mark.parametrize(
+    ("status", "cordoned"), [("Unknown", False), ("Unknown", True), ("False", False)]
+)
+def test_a_node_that_is_not_heard_of_counts_for_a_minute(
+    seconds: int, counts: bool, status: str, cordoned: bool
+) -> None:
+    since = {"type": "Ready", "status": status, "lastTransitionTime": "2026-11-26T11:52:00Z"}
+    seen = node() | {"spec": {"unschedulable": cordoned}, "status": {"conditions": [since]}}
+    view = observe.node_view(seen, SINCE_MS + seconds * 1000)
+    assert view.schedulable is (counts and status == "Unknown" and not cordoned)
+
+
 def test_of_a_nodes_quantities_whole_numbers_are_kept() -> None:
-    assert observe.node_view(node()).allocatable == (("nvidia.com/gpu", 8),)
+    assert observe.node_view(node(), 0).allocatable == (("nvidia.com/gpu", 8),)
     sliced = {"status": {"allocatable": {"nvidia.com/gpu": "1k", "cpu": "100m", "memory": "64Gi"}}}
-    assert observe.node_view(node() | sliced).allocatable == (("nvidia.com/gpu", 1000),)
+    assert observe.node_view(node() | sliced, 0).allocatable == (("nvidia.com/gpu", 1000),)
 
 
 def test_a_deployment_is_read_with_the_version_it_was_seen_at() -> None:

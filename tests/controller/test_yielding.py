@@ -132,7 +132,7 @@ async def test_the_one_that_will_be_missed_least_leaves_and_the_other_stays(stag
     appear(stage, GPT, 7)  # seven GPUs for the same wake: less is lost per GPU
     appear(stage, BERT, 4, waits=SHORT)
     views, _ = class_views(stage.seen.classes.values(), clock.now_ms())
-    nodes = [node_view(obj) for obj in stage.seen.nodes.values()]
+    nodes = [node_view(obj, 0) for obj in stage.seen.nodes.values()]
     report = GatewayReport("gw", clock.now_ms(), 1, last_byte_ms=clock.now_ms() - 60_000)
 
     def contest(of_gpt: GatewayReport = report) -> Contest:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from torpor.api.endpoint import InferenceEndpoint
 from torpor.api.faults import first_fault
 from torpor.api.gpuclass import GPUClass, Price, PriceScope
+from torpor.cluster import podtimes
 from torpor.domain.ledger import WHOLE
 from torpor.domain.money import micro
 from torpor.domain.observation import Workload
@@ -18,6 +19,8 @@ from torpor.domain.remembering import epoch_ms
 from torpor.manifests import names
 
 Json = dict[str, Any]
+UNHEARD_MS = 60_000
+"""How long a node still counts that Kubernetes has not heard of; after that it is taken for gone."""
 
 
 def placement_spec(endpoint: InferenceEndpoint) -> PlacementSpec:
@@ -85,16 +88,24 @@ def class_views(objects: Iterable[Json], now_ms: int) -> tuple[list[GPUClassView
     return views, unread
 
 
-def node_view(obj: Json) -> NodeView:
-    """Return a node as placement sees it; allocatable quantities that are no whole number are left out."""
+def node_view(obj: Json, now_ms: int) -> NodeView:
+    """Return a node as placement sees it; allocatable quantities that are no whole number are left out.
+
+    After an outage of the API server Kubernetes has heard of no node for a while and calls each of them Unknown. So one
+    that has been so for less than a minute counts: whoever waits then is not told that there is no node.
+    """
     allocatable = (obj.get("status") or {}).get("allocatable") or {}
-    conditions = {c["type"]: c["status"] for c in (obj.get("status") or {}).get("conditions") or ()}
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    ready: Json = next((c for c in conditions if c["type"] == "Ready"), {})
+    since_ms = podtimes.epoch_ms(ready.get("lastTransitionTime"))
+    unheard = ready.get("status") == "Unknown" and since_ms is not None
+    missed = unheard and now_ms - (since_ms or 0) < UNHEARD_MS
     cordoned = bool((obj.get("spec") or {}).get("unschedulable"))
     return NodeView(
         name=obj["metadata"]["name"],
         labels=frozenset((obj["metadata"].get("labels") or {}).items()),
         allocatable=tuple((k, n) for k, v in allocatable.items() if (n := _count(v)) is not None),
-        schedulable=not cordoned and conditions.get("Ready") == "True",
+        schedulable=not cordoned and (ready.get("status") == "True" or missed),
     )
 
 

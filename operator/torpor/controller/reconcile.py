@@ -160,7 +160,7 @@ class Reconciler:
         jobs = provisioning.seen_jobs(seen, self._t.progress, endpoint, key, now_ms)
         listed = prewarming.plan(digest, known, jobs, NodeNeeds(), now_ms).weights
         classes, unread = observe.class_views(seen.classes.values(), now_ms)
-        nodes = [observe.node_view(obj) for obj in seen.nodes.values()]
+        nodes = [observe.node_view(obj, now_ms) for obj in seen.nodes.values()]
         placement = place(spec, classes, nodes, listed.bytes)
         placement = replace(placement, rejected=(*placement.rejected, *unread))
         needs = provisioning.node_needs(seen, endpoint, placement, pods, listed.hash, jobs, now_ms)

@@ -69,7 +69,7 @@ class _Look:
         uid, name = metadata["uid"], metadata["name"]
         created, tariff = epoch_ms(metadata["creationTimestamp"]) or 0, None
         if view is not None:
-            gpus = dict(node_view(obj).allocatable).get(view.resource, view.gpus_per_node)
+            gpus = dict(node_view(obj, 0).allocatable).get(view.resource, view.gpus_per_node)
             if view.whole_node:
                 stands_for = PodSeen(uid, name, gpus, view.name, node=name)
                 tariff = self.catalogue.tariff(stands_for, None) or tariff_of(view)
