@@ -22,6 +22,8 @@ from torpor.cluster.connect import Api, connect
 from torpor.cluster.leading import Keeper
 from torpor.cluster.lease import Lease, Lost
 from torpor.cluster.objects import Objects
+from torpor.cluster.reading import Reader
+from torpor.cluster.served import until_served
 from torpor.controller import handlers, health
 from torpor.controller.audit import Audit
 from torpor.controller.children import Children
@@ -46,6 +48,9 @@ from torpor.manifests.setting import Installation
 from torpor.settings.programs import ControllerSettings
 
 log = logging.getLogger(__name__)
+
+READ_SECONDS = 1.0
+"""Time for the API server to say whether it serves a kind, and the pause before it is asked again."""
 
 
 def main(argv: list[str]) -> int:
@@ -143,6 +148,21 @@ async def _act(
     operator = kopf.OperatorSettings()
     handlers.settings(operator)
     stopping, kopf_listens = asyncio.Event(), asyncio.Event()
+
+    async def listen() -> None:
+        await until_served(
+            Reader(api, READ_SECONDS), (s.path for s in ears.shelves()), READ_SECONDS
+        )
+        await kopf.operator(
+            registry=ears.registry(),
+            settings=operator,
+            clusterwide=True,
+            standalone=True,
+            identity=cast(Any, settings.pod_name),
+            ready_flag=kopf_listens,
+            stop_flag=stopping,
+        )
+
     jobs: dict[str, asyncio.Task[Any]] = {
         "lease": asyncio.create_task(keeper.hold()),
         "demand": asyncio.create_task(demand.run()),
@@ -152,17 +172,7 @@ async def _act(
         "farewells": asyncio.create_task(farewells.run()),
         "audit": asyncio.create_task(Audit(api, ears.shelves()).run(ears.listed)),
         "labels": asyncio.create_task(labels.run(ears.listed, ears.left)),
-        "kopf": asyncio.create_task(
-            kopf.operator(
-                registry=ears.registry(),
-                settings=operator,
-                clusterwide=True,
-                standalone=True,
-                identity=cast(Any, settings.pod_name),
-                ready_flag=kopf_listens,
-                stop_flag=stopping,
-            )
-        ),
+        "kopf": asyncio.create_task(listen()),
         "signals": asyncio.create_task(_hear_signals_again(kopf_listens, stop)),
         "stop": asyncio.create_task(stop.wait()),
     }
