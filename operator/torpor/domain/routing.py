@@ -3,7 +3,7 @@
 An engine keeps what it computed for a prompt, and computes nothing anew for another one that begins in the same way. So
 with `scaling.routing: prefix` the first bytes of a prompt choose the pod, by the highest of a score that each pod has
 for them (rendezvous hashing): a pod that comes or goes moves the prompts that are its own, and no others. A pod that is
-much busier than the average is passed over (bounded load): then it is the next highest score. docs/decisions/0010 has
+much busier than the average is passed over (bounded load): then it is the next highest score. docs/decisions/0011 has
 the reasons, and what each costs.
 """
 
