@@ -96,6 +96,10 @@ class Ears:
             kopf.on.event(*where, id=f"hear-{kind.plural}", registry=registry)(heard)
         return registry
 
+    def kinds(self) -> list[tuple[str, str, str]]:
+        """Return group, version and plural of what is listened to."""
+        return [(kind.group, kind.version, kind.plural) for kind in self._kinds]
+
     def shelves(self) -> list[Shelf]:
         """Return what the audit compares with the cluster."""
         return [

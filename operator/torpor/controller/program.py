@@ -50,7 +50,7 @@ from torpor.settings.programs import ControllerSettings
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 1.0
-"""Time for the API server to say whether it serves a kind, and the pause before it is asked again."""
+"""Time for the API server to say which kinds it serves, and the pause before it is asked again."""
 
 
 def main(argv: list[str]) -> int:
@@ -150,9 +150,7 @@ async def _act(
     stopping, kopf_listens = asyncio.Event(), asyncio.Event()
 
     async def listen() -> None:
-        await until_served(
-            Reader(api, READ_SECONDS), (s.path for s in ears.shelves()), READ_SECONDS
-        )
+        await until_served(Reader(api, READ_SECONDS), ears.kinds(), READ_SECONDS)
         await kopf.operator(
             registry=ears.registry(),
             settings=operator,
