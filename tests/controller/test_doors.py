@@ -112,18 +112,18 @@ async def test_awake_it_leads_to_the_engine_and_whoever_joins_is_written_first(
 
 
 async def test_it_goes_to_sleep_in_time_through_the_gateways(direct: Stage) -> None:
-    await wake(direct, idle_seconds=50)
+    await wake(direct, idle_seconds=30)
     assert behind(direct.kube) == ENGINE_ALONE
     due = await direct.step()
     assert due is not None
     assert due <= direct.report["lastByteAtMs"] + 60_000 - SETTLE_MS
     direct.kube.asked.clear()
-    await edit(direct, scaling={"keepAlive": {"policy": "fixed", "after": "55s"}})
+    await edit(direct, scaling={"keepAlive": {"policy": "fixed", "after": "35s"}})
     assert behind(direct.kube) == GATEWAY_ALONE
     assert [w for w in direct.kube.writes() if "slices" in w] == [
         f"PATCH {GATEWAYS}", f"PATCH {ENGINES}",
     ]  # fmt: skip
-    await edit(direct, scaling={"keepAlive": {"policy": "fixed", "after": "45s"}})
+    await edit(direct, scaling={"keepAlive": {"policy": "fixed", "after": "25s"}})
     assert direct.replicas() == 1  # its time is over, but not the time to settle
     assert direct.condition("Awake") == ("True", "KeepingWarm")
     settled(direct)
