@@ -32,7 +32,9 @@ L40S = GPUClassView(
 )
 
 
-def composed(before: EndpointStatus, pods: tuple[PodSeen, ...], now_ms: int) -> EndpointStatus:
+def composed(
+    before: EndpointStatus, pods: tuple[PodSeen, ...], now_ms: int, **spec: Any
+) -> EndpointStatus:
     """The status after one pass over these pods."""
     endpoint = InferenceEndpoint.model_validate(
         {
@@ -41,7 +43,7 @@ def composed(before: EndpointStatus, pods: tuple[PodSeen, ...], now_ms: int) -> 
                 "namespace": "ml",
                 "creationTimestamp": "2026-11-20T00:00:00Z",
             },
-            "spec": {"model": {"source": "s3://models/tiny/"}},
+            "spec": {"model": {"source": "s3://models/tiny/"}} | spec,
             "status": before.to_dict(),
         }
     )
@@ -118,3 +120,21 @@ def test_the_meter_of_a_spec_that_cannot_be_read_is_kept() -> None:
     kept = EndpointStatus.model_validate({"cost": COST})
     assert meter_of(status.cost) == meter_of(kept.cost)
     assert (status.cost.spent, status.tokens.prompt) == ("1.5", 3)
+
+
+@pytest.mark.parametrize(
+    ("access", "words"),
+    [
+        (
+            {},
+            "no keys: whoever reaches the gateway may ask, so lead there from inside the cluster only",
+        ),
+        ({"direct": True}, "no keys: whoever reaches its own Service may ask"),
+        ({"keys": ["shop"]}, "1 key: shop"),
+        ({"keys": ["shop", "lab"]}, "2 keys: shop, lab"),
+    ],
+)
+def test_the_status_says_who_may_ask(access: dict[str, Any], words: str) -> None:
+    keys = [{"name": name, "sha256": "0" * 64} for name in access.get("keys", ())]
+    status = composed(EndpointStatus(), (), 1_000_000, access=access | {"keys": keys})
+    assert str(status.access).startswith(words)

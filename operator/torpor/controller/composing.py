@@ -68,6 +68,7 @@ def compose_status(
         ready_replicas=sum(pod.ready for pod in living),
         selector=pod_selector(endpoint.metadata.name),
         url=_url(endpoint, picture, installation),
+        access=_access_words(endpoint),
         direct=picture.direct,
         display=display_words(
             picture.placement,
@@ -117,6 +118,16 @@ def _url(endpoint: InferenceEndpoint, picture: Picture, installation: Installati
     if picture.direct is not None and picture.way.is_open:
         return service_url(endpoint)
     return installation.gateway_url or None
+
+
+def _access_words(endpoint: InferenceEndpoint) -> str:
+    """Say who may ask; without keys in words that are noticed before somebody leads a load balancer there."""
+    access = endpoint.spec.access
+    if access.keys:
+        count = "1 key" if len(access.keys) == 1 else f"{len(access.keys)} keys"
+        return f"{count}: {', '.join(key.name for key in access.keys)}"
+    door = "its own Service" if access.direct else "the gateway"
+    return f"no keys: whoever reaches {door} may ask, so lead there from inside the cluster only"
 
 
 def _keep_alive_words(

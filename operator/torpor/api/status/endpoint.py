@@ -38,6 +38,8 @@ class EndpointStatus(SeenWords):
     """Label selector of the pods, for `kubectl scale` and autoscalers."""
     url: str | None = None
     """Base URL of the OpenAI API inside the cluster: the gateways', or of a direct endpoint that of its own Service."""
+    access: str | None = None
+    """Who may ask: the names of the keys, or that there are none and whoever reaches the gateway may."""
     direct: DirectStatus | None = None
     """How its own Service leads to it. Absent: it has none."""
     display: Display = Field(default_factory=Display)
