@@ -85,6 +85,27 @@ def test_the_service_leads_clients_to_the_gateways_and_not_to_their_inner_port(
     ]
 
 
+def test_clients_outside_get_a_port_of_their_own_where_that_is_wanted(
+    installed: Rendered, helm: Helm
+) -> None:
+    assert {o["metadata"]["name"] for o in installed.all("Service")} == {"torpor-gateway"}
+    assert "external" not in {p["name"] for p in container_of(installed)["ports"]}
+    wanted = ("gateway.external.enabled=true", "gateway.external.type=LoadBalancer")
+    rendered = helm.render(*wanted)
+    service = rendered.one("Service", "torpor-gateway-external")["spec"]
+    container = container_of(rendered)
+    ports = {p["name"]: p["containerPort"] for p in container["ports"]}
+    env = {e["name"]: e.get("value") for e in container["env"]}
+    assert service["type"] == "LoadBalancer"
+    assert service["ports"][0]["targetPort"] == "external"
+    assert env["TORPOR_GATEWAY_EXTERNAL_PORT"] == str(ports["external"])
+
+
+def container_of(rendered: Rendered) -> Object:
+    found: Object = rendered.pod("gateway")["containers"][0]
+    return found
+
+
 def test_the_controller_finds_the_gateways_by_the_labels_the_chart_gives_them(
     installed: Rendered,
 ) -> None:

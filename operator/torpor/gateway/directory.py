@@ -9,6 +9,7 @@ import hmac
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from torpor.domain.waitroom import Refusal
 from torpor.gateway.catalogue import Entry
@@ -44,6 +45,19 @@ def may_use(entry: Entry, digest: bytes | None) -> bool:
     return any(fits)
 
 
+class Scope(NamedTuple):
+    """Which endpoints a request may mean, by the port at which it came in."""
+
+    only: str | None = None
+    """`namespace/name` of the one, if its engine answers to the name: whoever is led there while it sleeps is led to
+    that engine once it is awake."""
+    locked: bool = False
+    """Those that have keys: the rest is open to whoever reaches the gateway, which must be nobody from outside."""
+
+
+EVERYTHING = Scope()
+
+
 class Directory:
     """All endpoints by name.
 
@@ -76,19 +90,15 @@ class Directory:
         if (entry := self.entries.pop(key, None)) is not None:
             self._unlist(entry)
 
-    def resolve(self, model: str, digest: bytes | None, only: str | None = None) -> Entry | Refusal:
-        """Return the endpoint that *model* means for this caller, or why there is none.
-
-        With *only*, `namespace/name` of an endpoint, it is that one if its engine answers to the name, and no other:
-        whoever is led there while it sleeps is led to that engine once it is awake.
-        """
-        named = self.entries.get(model)
-        found = [named] if named is not None else self._by_name.get(model)
-        if only is not None:
-            one = self.entries.get(only)
-            found = [one] if one is not None and model in one.names else None
+    def resolve(
+        self, model: str, digest: bytes | None, scope: Scope = EVERYTHING
+    ) -> Entry | Refusal:
+        """Return the endpoint within *scope* that *model* means for this caller, or why there is none."""
+        found = [
+            entry for entry in self._named(model, scope.only) if entry.keys or not scope.locked
+        ]
         if not found:
-            return self._unknown(model, digest, only)
+            return self._unknown(model, digest, scope)
         usable = [entry for entry in found if may_use(entry, digest)]
         unlocked = [entry for entry in usable if entry.keys]
         if unlocked:
@@ -100,27 +110,38 @@ class Directory:
         hint = f"; under the same name you may use {others}" if others else ""
         return Refusal(401, "invalid_api_key", f"model {model!r} needs a key: {given}{hint}")
 
-    def welcomes(self, digest: bytes | None) -> bool:
+    def welcomes(self, digest: bytes | None, scope: Scope = EVERYTHING) -> bool:
         """Return whether there may be an endpoint for this caller, without looking at each; true while none is known.
 
         A dictionary of digests may be asked: whoever guesses cannot choose the digest of what they send.
         """
         known = self._keys
-        return not known or None in known or (digest is not None and digest in known)
+        open_to_all = None in known and not scope.locked
+        return not known or open_to_all or (digest is not None and digest in known)
 
-    def listing(self, digest: bytes | None, only: str | None = None) -> Iterator[tuple[str, Entry]]:
+    def listing(
+        self, digest: bytes | None, scope: Scope = EVERYTHING
+    ) -> Iterator[tuple[str, Entry]]:
         """Give every name that the caller may send as `model`, with its endpoint; bare where that is enough."""
         for key, entry in sorted(self.entries.items()):
-            if may_use(entry, digest) and only in (None, key):
+            within = scope.only in (None, key) and (entry.keys or not scope.locked)
+            if within and may_use(entry, digest):
                 for name in entry.names:
-                    bare = self.resolve(name, digest, only) is entry
+                    bare = self.resolve(name, digest, scope) is entry
                     yield (name if bare else f"{entry.namespace}/{name}"), entry
 
-    def _unknown(self, model: str, digest: bytes | None, only: str | None = None) -> Refusal:
+    def _named(self, model: str, only: str | None) -> list[Entry]:
+        if only is not None:
+            one = self.entries.get(only)
+            return [one] if one is not None and model in one.names else []
+        named = self.entries.get(model)
+        return [named] if named is not None else self._by_name.get(model, [])
+
+    def _unknown(self, model: str, digest: bytes | None, scope: Scope) -> Refusal:
         if len(model) > LONGEST_NAME:
             words = f"The model {model[:LONGEST_SHOWN]!r}… does not exist: no name has {len(model)} characters"
             return Refusal(404, "model_not_found", words)
-        known = [name for name, _ in itertools.islice(self.listing(digest, only), HINTED_NAMES)]
+        known = [name for name, _ in itertools.islice(self.listing(digest, scope), HINTED_NAMES)]
         close = difflib.get_close_matches(model, known, n=3)
         hint = f"; close to it: {', '.join(close)}" if close else ""
         return Refusal(404, "model_not_found", f"The model {model!r} does not exist{hint}")

@@ -14,7 +14,7 @@ from torpor.gateway.accesslog import AccessLog, Visit
 from torpor.gateway.asking import Ask, read_ask
 from torpor.gateway.catalogue import Entry
 from torpor.gateway.confirming import Confirmer
-from torpor.gateway.directory import read_digest, uninvited
+from torpor.gateway.directory import Scope, read_digest, uninvited
 from torpor.gateway.exchange import Exchange
 from torpor.gateway.hall import Hall
 from torpor.gateway.holding import Holding, Holdings
@@ -97,6 +97,11 @@ class Door:
 
         return handle
 
+    async def outside(self, request: Request) -> None:
+        """Answer one request at the port for the world outside the cluster: endpoints without keys are not there."""
+        request.outside = True
+        await self.handle(request)
+
     async def handle(self, request: Request) -> None:
         """Answer one request, whatever happens."""
         name_request(request, self._ids.of(request.headers.get(REQUEST_ID)))
@@ -151,8 +156,8 @@ class Door:
 
     async def _ask(self, request: Request, path: str, visit: Visit | None) -> None:
         """Take a request that names a model through the chain: key, body, model, waiting room, engine."""
-        digest = read_digest(request.headers.get(b"authorization"))
-        if not self._hall.directory.welcomes(digest):
+        digest, scope = _caller(request)
+        if not self._hall.directory.welcomes(digest, scope):
             self._turn_away(request, uninvited(digest))
             return
         with Holding(self.holdings) as holding:
@@ -162,7 +167,7 @@ class Door:
                 return
             if visit is not None:
                 visit.model = ask.model
-            entry = await self._find(ask.model, digest, request.only)
+            entry = await self._find(ask.model, digest, scope)
             if isinstance(entry, Refusal):
                 unknown = entry.status == 404 and not self._hall.endpoints.heard
                 self._turn_away(request, starting() if unknown else entry)
@@ -171,14 +176,14 @@ class Door:
             way = (self._upstream, settings)
             await Exchange(request, ask, digest, holding, desk, *way, visit=visit).run()
 
-    async def _find(self, model: str, digest: bytes | None, only: str | None) -> Entry | Refusal:
+    async def _find(self, model: str, digest: bytes | None, scope: Scope) -> Entry | Refusal:
         """Return the endpoint that a name means; before its status refuses anybody, it is read once more."""
         directory = self._hall.directory
-        entry = directory.resolve(model, digest, only)
+        entry = directory.resolve(model, digest, scope)
         if isinstance(entry, Refusal) or self._hall.desk(entry).room.refusal is None:
             return entry
         await self._confirmer.confirm(entry)
-        return directory.resolve(model, digest, only)
+        return directory.resolve(model, digest, scope)
 
     async def _listen(self, request: Request, path: str, holding: Holding) -> Ask | Refusal:
         """Return what the request asks for, which its body says; nothing else keeps the body."""
@@ -227,12 +232,12 @@ class Door:
 
     def _list(self, request: Request, name: str) -> None:
         """Answer `/v1/models`, which never wakes anything and tells only what the key may use."""
-        digest, only = read_digest(request.headers.get(b"authorization")), request.only
+        digest, scope = _caller(request)
         if not name:
-            answer = openai.model_list(self._hall.directory.listing(digest, only))
+            answer = openai.model_list(self._hall.directory.listing(digest, scope))
             send_json(request, json.dumps(answer).encode())
             return
-        entry = self._hall.directory.resolve(name, digest, only)
+        entry = self._hall.directory.resolve(name, digest, scope)
         if isinstance(entry, Refusal):
             self._turn_away(request, entry)
         else:
@@ -242,3 +247,8 @@ class Door:
         """Refuse a request before it has an endpoint; one whose body is not read whole ends its connection."""
         self._hall.tools.metrics.turned_away(refusal.status)
         send_refusal(request, refusal, closing or not request.complete)
+
+
+def _caller(request: Request) -> tuple[bytes | None, Scope]:
+    """Return the digest of a request's key, and what it may mean."""
+    return read_digest(request.headers.get(b"authorization")), Scope(request.only, request.outside)

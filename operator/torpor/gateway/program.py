@@ -74,6 +74,8 @@ class Gateway:
         }
         self._watches: list[asyncio.Task[None]] = []
         self._public_port = self._port(self._door.handle, settings.port)
+        outside = settings.external_port
+        self._external_port = None if outside is None else self._port(self._door.outside, outside)
         self._internal_port = Port(
             self._internal.handle, settings.host, settings.internal_port, settings.idle_timeout
         )
@@ -82,6 +84,11 @@ class Gateway:
     def port(self) -> int:
         """Return the public port, also where the settings left the choice to the system."""
         return self._public_port.number
+
+    @property
+    def external_port(self) -> int | None:
+        """Return the port for the world outside the cluster; None if there is none."""
+        return None if self._external_port is None else self._external_port.number
 
     @property
     def internal_port(self) -> int:
@@ -96,7 +103,8 @@ class Gateway:
     async def start(self) -> None:
         """Open both ports and begin to watch; requests before the first lists are held back by readiness only."""
         await self._internal_port.open()
-        await self._public_port.open()
+        for port in self._client_ports():
+            await port.open()
         self._watches = [asyncio.create_task(w.run()) for w in self._watchings.values()]
         self._watches.append(asyncio.create_task(self._side_doors.run()))
 
@@ -121,7 +129,8 @@ class Gateway:
         self._door.closing = True
         log.info("draining: %d requests wait or run", self._door.active)
         await _until(lambda: False, self._settings.drain_delay, hurry)
-        await self._public_port.stop()
+        for port in self._client_ports():
+            await port.stop()
         await self._side_doors.stop()
         await _until(lambda: not self._door.active, self._settings.drain_grace, hurry)
         if self._door.active:
@@ -140,7 +149,8 @@ class Gateway:
         for task in self._watches:
             task.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
-        await self._public_port.close()
+        for port in self._client_ports():
+            await port.close()
         await self._side_doors.close()
         await self._internal_port.close()
         if self._access_log is not None:
@@ -151,6 +161,10 @@ class Gateway:
 
     def _port(self, handler: Handler, number: int) -> ClientPort:
         return ClientPort(handler, self._door.complain, self._settings.host, number, self._crowd)
+
+    def _client_ports(self) -> list[ClientPort]:
+        ports = (self._public_port, self._external_port)
+        return [port for port in ports if port is not None]
 
     def _side_port(self, key: str, number: int) -> ClientPort:
         return self._port(self._door.beside(key), number)

@@ -24,6 +24,9 @@ class GatewaySettings(BaseSettings):
     """Address of both ports; `::` for IPv6."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of the OpenAI API; 0 takes any free one."""
+    external_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """One more port of the OpenAI API, for clients outside the cluster: endpoints without keys are not there. Default:
+    none."""
     internal_port: Annotated[int, Field(ge=0, le=65535)] = 8081
     """Port of health, metrics and demand, which must not be reachable by clients; 0 takes any free one."""
     pod_name: str = Field(default_factory=socket.gethostname)

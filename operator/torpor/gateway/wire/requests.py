@@ -69,6 +69,8 @@ class Request:
         self.headers = headers
         self.only: str | None = None
         """The one thing that it may mean, by the port at which it came in."""
+        self.outside = False
+        """Whether that port is the one for the world outside."""
         self.id = ""
         """What it is called in logs, here and at the engine."""
         self.keeps_alive = keeps_alive
