@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -63,20 +63,18 @@ class Entry:
     direct_port: int | None = None
     """Port at which that Service leads here; None while the controller has given none, or where it leads nowhere."""
 
-    @property
-    def key(self) -> str:
-        """Return `namespace/name`."""
-        return f"{self.namespace}/{self.name}"
+    key: str = field(init=False)
+    """`namespace/name`. This and the next two are made once, since each request needs them several times."""
+    own_name: str = field(init=False)
+    """The name that no other endpoint's engine answers to, whatever stands at an address."""
+    whose: Whose = field(init=False)
+    """The labels of its metrics."""
 
-    @property
-    def own_name(self) -> str:
-        """Return the name that no other endpoint's engine answers to, whatever stands at an address."""
-        return own_name(self.namespace, self.name)
-
-    @property
-    def whose(self) -> Whose:
-        """Return the labels of its metrics."""
-        return Whose(self.namespace, self.names[0], self.name)
+    def __post_init__(self) -> None:
+        """Put together what is made of the other fields."""
+        object.__setattr__(self, "key", f"{self.namespace}/{self.name}")
+        object.__setattr__(self, "own_name", own_name(self.namespace, self.name))
+        object.__setattr__(self, "whose", Whose(self.namespace, self.names[0], self.name))
 
     @property
     def counted_as(self) -> tuple[Whose, tuple[str, ...], tuple[str, ...]]:
