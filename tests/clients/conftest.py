@@ -14,6 +14,7 @@ import uvloop
 from dev.clients import PYTHON_CLIENTS, Clients, Talker, ensure_clients
 from tests.engine_standin.conftest import Standin, launch, make_checkpoint
 from tests.gateway.world import World
+from torpor.api.endpoint import own_name
 
 MakeWorld = Callable[..., Awaitable[World]]
 CLIENTS = (*PYTHON_CLIENTS, "node")
@@ -49,7 +50,8 @@ def talker(request: pytest.FixtureRequest, talkers: dict[str, Talker]) -> Talker
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standin]:
     """An engine that speaks as vLLM does, on a port of its own."""
     folder = tmp_path_factory.mktemp("engine")
-    running = launch(make_checkpoint(folder / "model"), folder / "log", TOKENS_PER_SECOND=0)
+    names = ("--served-model-name", MODEL, "alias", own_name("shop", MODEL))
+    running = launch(make_checkpoint(folder / "model"), folder / "log", *names, TOKENS_PER_SECOND=0)
     yield running.wait_healthy()
     running.end()
 
