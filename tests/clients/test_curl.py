@@ -82,7 +82,7 @@ async def test_an_upload(make_world: MakeWorld, tmp_path: Path) -> None:
     (_, _, body), *none = engine.requests
     assert not none
     assert sound.read_bytes() in body
-    assert f'name="model"\r\n\r\n{MODEL}\r\n'.encode() in body
+    assert f'name="model"\r\n\r\n@shop/{MODEL}\r\n'.encode() in body
 
 
 @pytest.mark.parametrize("status", STATES)
