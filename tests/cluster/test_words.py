@@ -174,6 +174,7 @@ def test_only_the_source_is_required_and_the_stored_defaults_are_these(words: Wo
             "minReplicas": 0,
             "maxReplicas": 1,
             "inFlightPerReplica": 32,
+            "routing": "leastInFlight",
             "suspend": False,
             "rollout": "whenIdle",
         },
