@@ -179,6 +179,7 @@ def test_only_the_source_is_required_and_the_stored_defaults_are_these(words: Wo
             "rollout": "whenIdle",
         },
         "prewarm": {"nodes": "all", "cache": {"kind": "hostPath"}},
+        "access": {"direct": False},
         "queue": {
             "maxWait": "10m",
             "maxRequests": 1000,
