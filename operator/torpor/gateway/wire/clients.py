@@ -51,9 +51,8 @@ class Connection(asyncio.Protocol):
         self._reader = RequestReader(self)
         self._silent_since = self._loop.time()
         self._queue: deque[Request] = deque()
-        self._current: Request | None = None
-        """The request that is being handled."""
         self.task: asyncio.Task[None] | None = None
+        """What handles a request now."""
         self._complaint: Refusal | None = None
         """What is said after the answers that are still due."""
         self._refusal: Refusal | None = None
@@ -174,7 +173,7 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     def _next(self) -> None:
-        request = self._current = self._queue.popleft()
+        request = self._queue.popleft()
         self._port.crowd.work(self)
         self.task = self._loop.create_task(self._serve(request))
 
@@ -185,7 +184,6 @@ class Connection(asyncio.Protocol):
             log.exception("%s %s failed", request.method, request.path)
         finally:
             self.task = None
-            self._current = None
             self.brake = None
             self._served(request)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -151,7 +152,8 @@ class EngineConnection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.address = address
         self.idle_since = 0.0
-        self.deadline = 0.0
+        self.deadline = math.inf
+        """On the loop's clock, of the request on it."""
         self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
         self._headers = Headers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from torpor.gateway.wire.engines import Answer, EngineConnection, Unreached
 from torpor.gateway.wire.silence import end_when_silent
@@ -29,7 +30,6 @@ class EnginePool:
         self._idle: dict[str, list[EngineConnection]] = {}
         """The one used last at the end."""
         self._all: set[EngineConnection] = set()
-        self._busy: set[EngineConnection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def send(
@@ -47,20 +47,18 @@ class EnginePool:
         deadline = self._loop.time() + timeout
         connection = self._take(address) or await self._connect(address, connect_timeout)
         head = b"%bHost: %b\r\nContent-Length: %d\r\n\r\n" % (head, address.encode(), len(body))
-        self._busy.add(connection)
         message = [head + body] if len(body) <= JOINED else [head, body]
         return await connection.ask(message, deadline)
 
     def give_back(self, connection: EngineConnection) -> None:
         """Keep a connection for the next request to its address."""
-        self._busy.discard(connection)
+        connection.deadline = math.inf
         connection.idle_since = self._loop.time()
         self._idle.setdefault(connection.address, []).append(connection)
 
     def drop(self, connection: EngineConnection) -> None:
         """Forget a connection that ended."""
         self._all.discard(connection)
-        self._busy.discard(connection)
         idle = self._idle.get(connection.address)
         if idle is not None and connection in idle:
             idle.remove(connection)
@@ -105,7 +103,7 @@ class EnginePool:
 
     def _sweep(self) -> None:
         now = self._loop.time()
-        for connection in [one for one in self._busy if one.deadline <= now]:
+        for connection in [one for one in self._all if one.deadline <= now]:
             connection.expire()
         oldest = now - self._idle_timeout
         for idle in self._idle.values():
