@@ -116,8 +116,8 @@ def test_its_wake_is_prepared_like_any_other_and_sized_for_those_who_came_to_wai
     assert room.on_request(1, 10, 0.0, no_wait=True)[1:] == [Settle(SETTLE_SECONDS)]
     for ticket in range(2, 5):
         room.on_request(ticket, 10, 0.001)
-    assert room.on_settled(0.002) == [Settle(SETTLE_SECONDS)]
-    assert room.on_settled(0.004) == [Wake(2)]
+    assert room.on_settled(0.002) == [Settle(2 * SETTLE_SECONDS)]
+    assert room.on_settled(0.006) == [Wake(2)]
 
 
 def test_its_wake_is_tried_again_after_a_failure_but_not_for_ever() -> None:

@@ -22,8 +22,8 @@ What every event ends with (`_advance`):
     4. it is known to be at zero, it may be woken, somebody waits or was promised it, and no write is under way or
        being prepared                               → Settle, or Wake at once when N cannot grow any more
 
-The pause of `Settle` is 2 ms, so that requests already on their way count in the N of the one write. A herd that is
-still growing is given up to 100 ms. Everything else waits without writing: above zero the replicas are somebody's
+The pause of `Settle` is 2 ms, so that requests already on their way count in the N of the one write. A herd that has
+grown meanwhile is given pauses of 4, 8 and 16 ms, up to 100 ms in all. Everything else waits without writing: above zero the replicas are somebody's
 decision.
 
 Invariants, held by tests: a request is answered exactly once; keys take turns, and within a key the order is that of

@@ -9,8 +9,11 @@ from torpor.domain.waitroom import Settle, Terms, Wake, Willing, WriteOutcome, W
 
 SETTLE_SECONDS = 0.002
 """Pause before a write: longer than one pass over the event loop, far below the 20 ms that a wake may take."""
+SETTLE_MOST_SECONDS = 0.016
+"""Longest single pause for a herd that still grows: they double, for a herd whose clients share two busy cores comes in
+clumps with some milliseconds between them."""
 SETTLE_LIMIT_SECONDS = 0.1
-"""Longest pause for a herd that still grows: a tenth of the quickest cold start."""
+"""Longest wait for a herd that still grows, all pauses together: a tenth of the quickest cold start."""
 RETRY_SECONDS = (0.1, 2.0)
 """First and last pause between failed writes; doubling, and short because somebody waits."""
 
@@ -27,6 +30,7 @@ class Rousing:
         self._writing = False
         self._settling_since: float | None = None
         self._settling_count = 0
+        self._pause = SETTLE_SECONDS
         self._retry = RETRY_SECONDS[0]
         self._woken_at: float | None = None
         self._promised_until = 0.0
@@ -55,16 +59,19 @@ class Rousing:
             return []
         if wanted(terms, waiting) >= terms.max_replicas:
             return [self._wake(terms, waiting)]
+        self._pause = SETTLE_SECONDS
         return [self._settle(SETTLE_SECONDS, waiting, now)]
 
     def settled(self, terms: Terms, waiting: int, now: float) -> list[Settle | Wake]:
-        """Go on after a pause: wait a little longer, or write."""
+        """Go on after a pause: wait again and twice as long while the herd grows, or write."""
         since, self._settling_since = self._settling_since, None
         if since is None or not self._wakeable(terms, waiting, now):
             return []
         grows = waiting > self._settling_count and wanted(terms, waiting) < terms.max_replicas
-        if grows and now - since < SETTLE_LIMIT_SECONDS:
-            return [self._settle(SETTLE_SECONDS, waiting, since)]
+        left = since + SETTLE_LIMIT_SECONDS - now
+        if grows and left > 0:
+            self._pause = min(2 * self._pause, SETTLE_MOST_SECONDS, left)
+            return [self._settle(self._pause, waiting, since)]
         return [self._wake(terms, waiting)]
 
     def written(self, written: Written, now: float) -> bool:

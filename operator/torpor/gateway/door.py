@@ -105,7 +105,7 @@ class Door:
     async def handle(self, request: Request) -> None:
         """Answer one request, whatever happens."""
         name_request(request, self._ids.of(request.headers.get(REQUEST_ID)))
-        request.reply.closes = self.closing or request.only is not None
+        request.reply.closes |= self.closing or request.only is not None
         if self._access_log is None:
             await self._handle(request, None)
             return

@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
         elif not request.complete:
             self._linger()
-        elif request.reply.closes or not request.keeps_alive:
+        elif request.reply.closes:
             self._linger() if self._queue else self.transport.close()
         elif self._queue:
             self._next()

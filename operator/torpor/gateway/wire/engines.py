@@ -58,12 +58,14 @@ class Answer:
     def finish(self) -> None:
         """Take in that the body is complete."""
         self.complete = True
+        self._sink = self._parts.append  # not `self._keep`: that would keep the answer until the garbage collector runs
         self._wake()
 
     def fail(self, error: Exception) -> None:
         """Take in that there will be no more."""
         if not self.complete and self._failure is None:
             self._failure = error
+            self._sink = self._parts.append
             self._wake()
 
     # What the reader asks
@@ -89,8 +91,8 @@ class Answer:
             Broke: it ended too early, or is longer.
             TimeoutError: its deadline has passed.
         """
-        self._sink = self._keep
         if not self.complete:
+            self._sink = self._keep
             await self._ended()
         return b"".join(self._parts)
 

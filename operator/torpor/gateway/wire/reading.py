@@ -81,7 +81,7 @@ class RequestReader:
                 return
             self.deaf = True  # CONNECT: what follows is anything but HTTP
             if self._last is not None:
-                self._last.keeps_alive = False
+                self._last.reply.closes = True
         except httptools.HttpParserError as error:
             words = f"This is not a valid HTTP request: {error}"
             self.give_up(Refusal(400, "invalid_http", words))

@@ -73,13 +73,11 @@ class Request:
         """Whether that port is the one for the world outside."""
         self.id = ""
         """What it is called in logs, here and at the engine."""
-        self.keeps_alive = keeps_alive
-        self.old = old
         said = headers.get(b"content-length")
         self.length = int(said) if said else None
         self.complete = False
         """Whether its last byte has come."""
-        self.reply = Reply(self, line)
+        self.reply = Reply(line, bodiless=method == "HEAD", closes=not keeps_alive, old=old)
         self.line = line
         self._parts: list[bytes] = []
         self._buffered = 0
@@ -147,12 +145,17 @@ class Request:
 
 
 class Reply:
-    """The answer to one request: whole, or begun and written in parts."""
+    """The answer to one request: whole, or begun and written in parts.
+
+    It does not know its request: the two would keep each other until the garbage collector runs, and that costs more than
+    all the rest of a request's memory.
+    """
 
     __slots__ = (
+        "_bodiless",
         "_chunked",
         "_line",
-        "_request",
+        "_old",
         "begun",
         "closes",
         "ended",
@@ -161,11 +164,11 @@ class Reply:
         "status",
     )
 
-    def __init__(self, request: Request, line: Line) -> None:
-        """Nothing is sent yet."""
+    def __init__(self, line: Line, *, bodiless: bool, closes: bool, old: bool) -> None:
+        """Nothing is sent yet; *bodiless* is one to a HEAD, *old* one in HTTP/1.0."""
         self.begun = False
         self.ended = False
-        self.closes = False
+        self.closes = closes
         """Ask the client to use another connection next time, and close this one at the end."""
         self.mark = b""
         """Header lines of this answer whatever else it says."""
@@ -173,13 +176,14 @@ class Reply:
         """Zero until it has begun."""
         self.sent = 0
         """Bytes of the body so far, as they were before any framing."""
-        self._request = request
+        self._bodiless = bodiless
+        self._old = old
         self._line = line
         self._chunked = False
 
     def whole(self, status: int, fields: list[bytes], body: bytes) -> None:
         """Send an answer at once; *fields* are header lines with their line ends."""
-        sent = b"" if self._request.method == "HEAD" else body
+        sent = b"" if self._bodiless else body
         length = b"" if status in _BODILESS else b"Content-Length: %d\r\n" % len(body)
         self._send_head(status, fields, length, sent)
         self.sent = len(sent)
@@ -191,7 +195,7 @@ class Reply:
         if length is not None:
             how = b"Content-Length: %d\r\n" % length
         elif status not in _BODILESS:
-            if self._request.old:
+            if self._old:
                 self.closes = True
             else:
                 self._chunked = True
@@ -224,11 +228,10 @@ class Reply:
 
     def _send_head(self, status: int, fields: list[bytes], how: bytes, body: bytes) -> None:
         self.begun, self.status = True, status
-        request = self._request
-        if self.closes or not request.keeps_alive:
+        if self.closes:
             last = b"Connection: close\r\n\r\n"
         else:
-            last = b"Connection: keep-alive\r\n\r\n" if request.old else b"\r\n"
+            last = b"Connection: keep-alive\r\n\r\n" if self._old else b"\r\n"
         if not self._line.transport.is_closing():
             self._line.transport.write(
                 b"".join((status_line(status), *fields, self.mark, how, last, body))
