@@ -3,7 +3,7 @@
 nginx stands for the engine and answers at once, on the other core together with the load. Latency is measured with
 requests at a fixed pace, first straight to nginx and then through the gateway, several times in turn; most requests by
 wrk; CPU and memory are the gateway process's own. A streamed chunk is one event of an engine, read, looked at for its
-usage and written on.
+usage and written on. A relay that only moves bytes takes the same loads in turn with it: that much is the machine's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import statistics
 import tempfile
 from collections.abc import AsyncIterator
@@ -24,10 +23,12 @@ from typing import Any
 import aiohttp
 import uvloop
 
+from bench.doors.barerelay import running_relay
 from bench.doors.gatewayprocess import GatewayProcess, running_gateway
+from bench.doors.loads import STREAMS, ask_most, stream_all
 from bench.doors.nginx import running_nginx
 from bench.doors.pacing import Load
-from bench.doors.streams import Clients, Pace
+from bench.doors.streams import Pace
 from bench.frame.ending import end_with
 from bench.frame.figures import Figure, percentile, report
 from dev.cluster import HarnessError
@@ -42,15 +43,8 @@ RATE = 1000
 BODY = json.dumps(
     {"model": "llama", "messages": [{"role": "user", "content": "Hello there, how are you today?"}]}
 ).encode()
-STREAMS, TOKENS_PER_SECOND = 500, 15
-"""With events of 250 to 330 bytes about 4 KB a second each."""
 ENDPOINTS = 1000
 WAITERS, WAITING_BODY = 1000, 16_384
-_WRK = """
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-wrk.body = [[%s]]
-"""
 
 
 class Door:
@@ -133,76 +127,45 @@ async def added_latency(door: Door, nginx: int, rounds: int, seconds: float) -> 
     ]
 
 
-async def most_requests(door: Door, rounds: int, seconds: int) -> list[Figure]:
-    """Let wrk ask as fast as the gateway answers."""
-    rates, each = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "post.lua"
-        script.write_text(_WRK % BODY.decode())
+async def most_requests(door: Door, nginx: int, rounds: int, seconds: int) -> list[Figure]:
+    """Let wrk ask as fast as it is answered, the gateway and a bare relay in turn."""
+    rates, each, least = [], [], []
+    async with running_relay(GATEWAY_CORE, nginx) as relay:
         for number in range(rounds):
-            before = door.gateway.cpu_seconds()
-            printed = await _wrk(script, f"{door.gateway.url}/v1/chat/completions", seconds)
-            cpu = door.gateway.cpu_seconds() - before
-            if found := re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: .*", printed):
-                raise HarnessError(f"wrk: {found.group(0)}")
-            rate = re.search(r"Requests/sec: +([\d.]+)", printed)
-            total = re.search(r"(\d+) requests in", printed)
-            if rate is None or total is None:
-                raise HarnessError(f"wrk printed no rate: {printed}")
-            rates.append(float(rate.group(1)))
-            each.append(1e6 * cpu / int(total.group(1)))
-            say(
-                f"wrk, round {number + 1} of {rounds}: {rates[-1]:.0f} req/s, {each[-1]:.0f} µs each"
-            )
+            _, bare = await ask_most(relay, BODY, seconds // 2, OTHER_CORE)
+            rate, took = await ask_most(door.gateway, BODY, seconds, OTHER_CORE)
+            rates.append(rate)
+            each.append(took)
+            least.append(bare)
+            told = f"{rate:.0f} req/s, {took:.0f} µs each, a bare relay {bare:.0f} µs"
+            say(f"wrk, round {number + 1} of {rounds}: {told}")
     return [
         Figure("most requests", statistics.median(rates), "req/s", 5000, at_least=True),
         Figure("  CPU per request", statistics.median(each), "µs"),
+        Figure("  of a bare relay on this machine", statistics.median(least), "µs"),
     ]
 
 
-async def _wrk(script: Path, url: str, seconds: int) -> str:
-    command = ["taskset", "-c", str(OTHER_CORE), "wrk", "-t1", "-c64", f"-d{seconds}s"]
-    process = await asyncio.create_subprocess_exec(
-        *command, "-s", str(script), url, stdout=asyncio.subprocess.PIPE
-    )
-    printed, _ = await process.communicate()
-    return printed.decode()
-
-
 async def streams(door: Door, seconds: float, rounds: int) -> list[Figure]:
-    """Have 500 clients read streams; the engine is in this process, on the other core."""
-    pace, clients = Pace(), Clients()
+    """Have 500 clients read streams, the gateway's and a bare relay's in turn; the engine is in this process."""
+    pace = Pace()
     server = await pace.listen()
     port = int(server.sockets[0].getsockname()[1])
     door.awake(port)
-    loop, each = asyncio.get_running_loop(), []
     await asyncio.sleep(1)
-    for _ in range(STREAMS):
-        await loop.create_connection(clients.reader, "127.0.0.1", door.gateway.port)
-    for _ in range(200):
-        if len(pace.streams) == STREAMS:
-            break
-        await asyncio.sleep(0.05)
-    else:
-        raise HarnessError(f"{len(pace.streams)} of {STREAMS} streams began")
-    await pace.run(TOKENS_PER_SECOND, 1)
-    await asyncio.sleep(0.5)
-    for number in range(rounds):
-        before, events = door.gateway.cpu_seconds(), clients.events
-        sent = await pace.run(TOKENS_PER_SECOND, seconds)
-        await asyncio.sleep(0.5)
-        if clients.events - events != sent:
-            raise HarnessError(f"{sent} events sent, {clients.events - events} arrived")
-        each.append(1e6 * (door.gateway.cpu_seconds() - before) / sent)
-        say(f"streams, round {number + 1} of {rounds}: {each[-1]:.1f} µs per chunk")
-    for one in list(pace.streams):
-        one.end()
-    await asyncio.sleep(0.5)
-    clients.hang_up()
+    each, least = [], []
+    async with running_relay(GATEWAY_CORE, port) as relay:
+        for number in range(rounds):
+            bare, _ = await stream_all(relay, pace, seconds / 2)
+            took, kbytes = await stream_all(door.gateway, pace, seconds)
+            each.append(took)
+            least.append(bare)
+            told = f"{took:.1f} µs per chunk, a bare relay {bare:.1f} µs"
+            say(f"streams, round {number + 1} of {rounds}: {told}")
     server.close()
-    kbytes = clients.bytes / STREAMS / (1 + seconds * rounds) / 1000
     return [
         Figure(f"CPU per streamed chunk, {STREAMS} streams", statistics.median(each), "µs", 40),
+        Figure("  of a bare relay on this machine", statistics.median(least), "µs"),
         Figure("  per stream", kbytes, "KB/s"),
     ]
 
@@ -262,7 +225,7 @@ async def measure(given: argparse.Namespace) -> int:
             door.awake(nginx)
             await door.answers()
             figures += await added_latency(door, nginx, rounds, given.seconds)
-            figures += await most_requests(door, rounds, given.seconds)
+            figures += await most_requests(door, nginx, rounds, given.seconds)
         async with open_door() as door:
             figures += await streams(door, given.seconds, rounds)
         async with open_door() as door:

@@ -78,7 +78,7 @@ def measure(given: argparse.Namespace) -> int:
     )
     clients = [
         client
-        for client in all_clients(place.repo, venvs)
+        for client in all_clients(venvs)
         if not only or client.name in LIMITS or short_name(client) in only | {TORPOR}
     ]
     programs = {VERSITYGW: ensure_program(place, VERSITYGW)}

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -18,12 +17,12 @@ from typing import Any
 
 import aiohttp
 
+from bench.frame.interpreter import as_shipped, cpu_seconds
 from dev.cluster import HarnessError
 from dev.ports import free_port
 from tests.gateway.world import World, kubeconfig_of
 
 Json = dict[str, Any]
-TICKS = os.sysconf("SC_CLK_TCK")
 READY_SECONDS = 30.0
 QUIET = {"TORPOR_GATEWAY_DRAIN_DELAY": "0", "TORPOR_GATEWAY_FAREWELL": "0"}
 """It ends at once when told to."""
@@ -44,8 +43,7 @@ class GatewayProcess:
 
     def cpu_seconds(self) -> float:
         """Return the processor time it has used, in user and system mode."""
-        after_name = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(after_name[11]) + int(after_name[12])) / TICKS
+        return cpu_seconds(self.pid)
 
     def resident_mb(self) -> float:
         """Return the memory that it holds now, in MB (10^6 bytes)."""
@@ -98,7 +96,9 @@ async def running_gateway(
                 for field, value in (settings or {}).items()
             }
         )
-        command = ["taskset", "-c", str(core), sys.executable, "-m", "torpor", "gateway"]
+        python, more = as_shipped()
+        env |= more
+        command = ["taskset", "-c", str(core), python, "-m", "torpor", "gateway"]
         output = None if log is None else log.open("wb")
         process = subprocess.Popen(command, env=env, stdout=output, stderr=output)
         try:

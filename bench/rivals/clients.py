@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.frame.interpreter import as_shipped
 from bench.rivals.target import Target
 
 Call = Callable[[Target, Path], tuple[list[str], dict[str, str]]]
@@ -28,12 +28,12 @@ class Client:
     """The rival that must be installed; empty: nothing."""
 
 
-def torpor(repo: Path) -> Client:
+def torpor() -> Client:
     """The program that the prewarm Job runs, from this checkout."""
 
     def call(target: Target, folder: Path) -> tuple[list[str], dict[str, str]]:
-        return [sys.executable, "-m", "torpor.prewarm", "fetch"], {
-            "PYTHONPATH": str(repo / "operator"),
+        python, env = as_shipped()
+        return [python, "-m", "torpor.prewarm", "fetch"], env | {
             "TORPOR_SOURCE": target.source,
             "TORPOR_S3_ENDPOINT": target.endpoint,
             "TORPOR_S3_REGION": target.region,
@@ -99,27 +99,28 @@ def kserve(venv: Path) -> Client:
     return Client("KServe", call, "no: as aws s3 cp", "kserve")
 
 
-def limit_of_server(repo: Path) -> Client:
+def limit_of_server() -> Client:
     """Receive everything over 16 connections and write nothing."""
-    return Client(SERVER, _limit(repo, "server"), "discards")
+    return Client(SERVER, _limit("server"), "discards")
 
 
-def limit_of_disk(repo: Path) -> Client:
+def limit_of_disk() -> Client:
     """Write as many bytes in as many files past the page cache, and receive nothing."""
-    return Client(DISK, _limit(repo, "disk"), "writes only")
+    return Client(DISK, _limit("disk"), "writes only")
 
 
-def _limit(repo: Path, which: str) -> Call:
+def _limit(which: str) -> Call:
     def call(target: Target, folder: Path) -> tuple[list[str], dict[str, str]]:
-        words = [sys.executable, "-m", "bench.rivals.limits", which, str(folder)]
-        return words, {"PYTHONPATH": str(repo), "BENCH_TARGET": target.as_json()}
+        python, env = as_shipped()
+        words = [python, "-m", "bench.rivals.limits", which, str(folder)]
+        return words, env | {"BENCH_TARGET": target.as_json()}
 
     return call
 
 
-def all_clients(repo: Path, venvs: Mapping[str, Path]) -> list[Client]:
+def all_clients(venvs: Mapping[str, Path]) -> list[Client]:
     """Everybody who takes turns, as far as what they need is installed: torpor, the rivals, the two limits."""
-    made = [torpor(repo)]
+    made = [torpor()]
     makers: dict[str, list[Callable[[Path], Client]]] = {
         "aws": [aws],
         "s5cmd": [s5cmd, lambda venv: s5cmd(venv, "-c", "2", "-p", "16")],
@@ -128,4 +129,4 @@ def all_clients(repo: Path, venvs: Mapping[str, Path]) -> list[Client]:
     }
     for name, venv in venvs.items():
         made += [make(venv) for make in makers[name]]
-    return [*made, limit_of_server(repo), limit_of_disk(repo)]
+    return [*made, limit_of_server(), limit_of_disk()]

@@ -12,6 +12,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from bench.frame.interpreter import as_shipped
 from dev.cluster import HarnessError
 from dev.cluster.commands import again, run
 from dev.cluster.places import child_environment
@@ -37,18 +38,19 @@ def install_rivals(folder: Path, names: tuple[str, ...] = RIVALS) -> dict[str, P
 def _install(folder: Path, name: str) -> Path:
     pins = PINS / f"{name}.txt"
     venv = folder / f"{name}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
-    if (venv / _READY).exists():
+    ready, python = venv / _READY, as_shipped()[0]
+    if ready.exists() and ready.read_text() == python:
         return venv
     with step(f"install {name} into an environment of its own (once)"):
-        again(f"install {name}", partial(_make, venv, pins))
-    (venv / _READY).touch()
+        again(f"install {name}", partial(_make, python, venv, pins))
+    ready.write_text(python)
     return venv
 
 
-def _make(venv: Path, pins: Path) -> None:
+def _make(python: str, venv: Path, pins: Path) -> None:
     shutil.rmtree(venv, ignore_errors=True)
     venv.parent.mkdir(parents=True, exist_ok=True)
-    run([sys.executable, "-m", "venv", "--without-pip", venv])
+    run([python, "-m", "venv", "--without-pip", venv])
     pip = [sys.executable, "-m", "pip", "--python", venv / "bin" / "python", "install"]
     quiet = ["--quiet", "--no-input", "--progress-bar=off", "--require-hashes"]
     env = child_environment(PIP_DISABLE_PIP_VERSION_CHECK="1")

@@ -40,7 +40,7 @@ def copier(track: Track, spoil: str = "pass") -> Client:
 
 
 def test_torpor_is_measured_and_says_how_it_verified(track: Track) -> None:
-    (result,) = track.run_all([torpor(REPO)], rounds=1)
+    (result,) = track.run_all([torpor()], rounds=1)
     (sample,) = result.samples
     assert sample.verified == "crc64nvme"
     assert 0 < sample.seconds <= sample.durable
@@ -49,7 +49,7 @@ def test_torpor_is_measured_and_says_how_it_verified(track: Track) -> None:
 
 
 def test_both_limits_move_the_whole_checkpoint(track: Track) -> None:
-    limits = [limit_of_server(REPO), limit_of_disk(REPO)]
+    limits = [limit_of_server(), limit_of_disk()]
     assert [len(result.samples) for result in track.run_all(limits, rounds=1)] == [1, 1]
     track.turn(limits[1])
     written = sum(path.stat().st_size for path in track.folder.iterdir())
@@ -100,12 +100,12 @@ def test_a_rival_that_ends_badly_is_quoted_and_does_not_stop_the_others(track: T
 def test_torpor_may_not_fail(track: Track) -> None:
     nowhere = Track(REPO, track.work, Target("s", "http://127.0.0.1:9", track.target.account), {})
     with pytest.raises(HarnessError, match="torpor ended with 1"):
-        nowhere.turn(torpor(REPO))
+        nowhere.turn(torpor())
 
 
 def test_keys_are_never_on_a_command_line(track: Track, tmp_path: Path) -> None:
     secret = track.target.account.secret_key
-    for client in (torpor(REPO), rclone(tmp_path), limit_of_server(REPO)):
+    for client in (torpor(), rclone(tmp_path), limit_of_server()):
         words, _ = client.call(track.target, tmp_path)
         assert secret not in " ".join(words)
     assert read_target(track.target.as_json()) == track.target

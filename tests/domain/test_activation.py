@@ -92,12 +92,16 @@ def test_a_herd_that_never_stops_growing_is_written_for_after_the_limit() -> Non
         now, ticket = now + effect.after, ticket + 1
         room.on_request(ticket, 1, now)
         (effect,) = room.on_settled(now)
-    assert pauses[:5] == pytest.approx([0.002, 0.004, 0.008, SETTLE_MOST_SECONDS, SETTLE_MOST_SECONDS])
+    assert pauses[:5] == pytest.approx(
+        [0.002, 0.004, 0.008, SETTLE_MOST_SECONDS, SETTLE_MOST_SECONDS]
+    )
     assert now == pytest.approx(SETTLE_LIMIT_SECONDS)
     assert effect == Wake(-(-ticket // 2))
 
 
-def test_a_herd_that_comes_in_clumps_is_waited_for_and_the_next_one_starts_with_a_short_pause() -> None:
+def test_a_herd_that_comes_in_clumps_is_waited_for_and_the_next_one_starts_with_a_short_pause() -> (
+    None
+):
     room = asleep(replace(YES, max_waiting=1000, max_replicas=1000))
     room.on_request(1, 1, 0.0)
     room.on_request(2, 1, 0.001)

@@ -1,4 +1,4 @@
-"""What a request needed is gone with its answer: nothing is left to the garbage collector, which would stop everybody."""
+"""What a request needed is gone with its answer: the garbage collector, which would stop everybody, finds nothing."""
 
 from __future__ import annotations
 
