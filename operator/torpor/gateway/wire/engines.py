@@ -58,7 +58,7 @@ class Answer:
     def finish(self) -> None:
         """Take in that the body is complete."""
         self.complete = True
-        self._sink = self._parts.append  # not `self._keep`: that would keep the answer until the garbage collector runs
+        self._sink = self._parts.append  # `self._keep` would keep the answer itself from being freed
         self._wake()
 
     def fail(self, error: Exception) -> None:

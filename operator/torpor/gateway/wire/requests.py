@@ -147,8 +147,7 @@ class Request:
 class Reply:
     """The answer to one request: whole, or begun and written in parts.
 
-    It does not know its request: the two would keep each other until the garbage collector runs, and that costs more than
-    all the rest of a request's memory.
+    It does not know its request: the two would keep each other until the garbage collector stops everybody.
     """
 
     __slots__ = (
