@@ -58,7 +58,8 @@ class Answer:
     def finish(self) -> None:
         """Take in that the body is complete."""
         self.complete = True
-        self._sink = self._parts.append  # `self._keep` would keep the answer itself from being freed
+        # A method of its own as the sink would keep it from being freed until the garbage collector runs.
+        self._sink = self._parts.append
         self._wake()
 
     def fail(self, error: Exception) -> None:
