@@ -39,7 +39,7 @@ demo: $(READY) ## See the whole product work on a real cluster (KEEP=1, ENGINE=v
 
 test: test-fast ## Run every test; the cluster and the real engine are set up on the way
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m slow $(PYTEST)
-	@$(BIN)/python -m pytest -m "cluster or engine" $(PYTEST)
+	@$(BIN)/python -m pytest -m "cluster or engine" --durations 40 --durations-min 10 $(PYTEST)
 
 test-fast: $(READY) ## Run what needs no cluster and no patience, on two processes
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not cluster and not engine and not slow" $(PYTEST)
