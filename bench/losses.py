@@ -20,6 +20,7 @@ from bench.doors.upsets import Upset
 from bench.frame.ending import end_with
 from bench.frame.figures import Figure, report
 from bench.frame.stage import open_stage
+from dev.cluster import HarnessError
 from dev.cluster.progress import say
 from dev.engine.standin.checksum import checksum_objects
 from dev.install.checkpoint import write_checkpoint
@@ -105,7 +106,7 @@ async def play(space: Space, name: str, given: argparse.Namespace) -> list[Figur
 
 
 def measure(given: argparse.Namespace) -> int:
-    """Run all scenarios, each in a namespace of its own, and print the figures."""
+    """Run all scenarios, each in a namespace of its own, and print the figures, whatever becomes of one of them."""
     chosen = given.only.split(",") if given.only else [*GRACEFUL, *FORCED, NAMESAKES]
     figures: list[Figure] = []
     for number, name in enumerate(chosen):
@@ -114,6 +115,9 @@ def measure(given: argparse.Namespace) -> int:
             try:
                 space = Space(stage.namespace, api, stage.torpor, stage.source)
                 figures += asyncio.run(play(space, name, given))
+            except (HarnessError, AssertionError) as error:
+                say(f"{name}: not played to its end: {error}")
+                figures.append(Figure(f"{name}: broken off", 1, "", 0, exactly=True))
             finally:
                 api.close()
     return report("losses", figures, check=given.check)

@@ -24,9 +24,11 @@ GPU = "nvidia.com/gpu"
 KEEPS: Json = {"keepAlive": {"policy": "fixed", "after": "1h"}}
 QUICK: Json = {
     "spec": {
-        "containers": [{"name": "engine", "lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}]
+        "containers": [{"name": "engine", "lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}],
+        "initContainers": [{"name": "weights", "resources": {"requests": {"cpu": "10m"}}}],
     }
 }
+"""Pods that end soon, and that fit on two cores by the score."""
 OLD, NEW = "old", "new"
 
 
