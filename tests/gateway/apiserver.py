@@ -24,8 +24,6 @@ class ApiServer:
         self.patches: list[tuple[str, Any, str]] = []
         self.patch_answers: list[int] = []
         """Statuses to answer the next patches with instead of carrying them out."""
-        self.patching = self.most_patching = 0
-        """Patches under way, and the most there have been."""
         self.patch_gate: asyncio.Event | None = None
         """If set, a patch is carried out only after this is."""
         self.lists = 0
@@ -148,11 +146,8 @@ class ApiServer:
         assert (scale, request.content_type) == ("scale", "application/json-patch+json")
         key, body = f"{namespace}/{name}", json.loads(await request.read())
         self.patches.append((key, body, request.query.get("fieldManager", "")))
-        self.patching += 1
-        self.most_patching = max(self.most_patching, self.patching)
         if self.patch_gate is not None:
             await self.patch_gate.wait()
-        self.patching -= 1
         if self.patch_answers:
             status = self.patch_answers.pop(0)
             return web.json_response(

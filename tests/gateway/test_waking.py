@@ -10,7 +10,6 @@ from tests.gateway.apiserver import PODS
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.world import READY, World, until
 from torpor.api.endpoint import own_name
-from torpor.cluster.waking import AT_ONCE
 
 KEY = "shop/llama"
 
@@ -59,26 +58,6 @@ async def test_a_hundred_first_requests_are_one_write_sized_for_all(world: World
     assert [status for status, _, _ in answers] == [200] * 100
     assert len(world.api.patches) == 1
     assert world.api.replicas(KEY) == 4
-
-
-async def test_many_endpoints_woken_together_are_written_over_a_few_connections(
-    world: World,
-) -> None:
-    names = [f"model-{n}" for n in range(5 * AT_ONCE)]
-    for name in names:
-        world.sleeping(name)
-    await world.lists(*sorted(names))
-    world.api.patch_gate = asyncio.Event()
-    asked = [world.asking(name) for name in names]
-    await until(lambda: len(world.api.patches) == AT_ONCE)
-    for name in names:
-        await world.waiting(1, f"shop/{name}")
-    assert len(world.api.patches) == AT_ONCE
-    world.api.patch_gate.set()
-    await until(lambda: all(world.api.replicas(f"shop/{name}") for name in names))
-    assert (len(world.api.patches), world.api.most_patching) == (len(names), AT_ONCE)
-    for one in asked:
-        one.cancel()
 
 
 async def test_n_never_exceeds_max_replicas(world: World) -> None:
