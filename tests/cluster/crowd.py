@@ -44,7 +44,7 @@ async def ask_all(space: Space, name: str, doors: list[str], count: int) -> list
     loop, clients = asyncio.get_running_loop(), list[tuple[_Client, bytes]]()
     for n in range(count):
         door = urlsplit(doors[n % len(doors)])
-        _, client = await loop.create_connection(_Client, door.hostname, door.port or 80)
+        _, client = await loop.create_connection(_Client, door.hostname or "", door.port or 80)
         clients.append((client, _request(door.netloc, asked)))
     for client, request in clients:
         assert client.transport is not None
