@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 
 from bench.frame.eye import Eye, Sight, watch
-from bench.frame.figures import Figure, report
+from bench.frame.figures import Figure, percentile, report
 from bench.frame.stage import MODEL_PATH, Stage, main, open_stage
 from dev.cluster.progress import say
 
@@ -152,6 +152,7 @@ async def measure(given: argparse.Namespace) -> int:
         Figure("one each ms: answered", _answered(in_turn), "", given.herd, exactly=True),
         Figure("  furthest out of turn", out_of_order(in_turn), "places", PER_REPLICA * MOST),
         Figure(f"{given.endpoints} endpoints woken together: last write", last - began, "s", 2.0),
+        Figure("  half of the writes", percentile([one.after for one in each], 0.5), "s"),
         Figure(
             "  writes to each, most", max(one.writes for one in each), "writes", 1, exactly=True
         ),

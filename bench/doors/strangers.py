@@ -125,8 +125,9 @@ async def make_again(
         ):
             for name in names:
                 await asyncio.to_thread(space.api.delete, space.path(ENDPOINTS, name))
-            while len(old.keys() & (await asyncio.to_thread(addresses)).keys()) > count // 4:
-                await asyncio.sleep(0.2)  # until most of their addresses are free
+            async with asyncio.timeout(120):  # until most of their addresses are free
+                while len(old.keys() & (await asyncio.to_thread(addresses)).keys()) > count // 4:
+                    await asyncio.sleep(0.2)
             for number in reversed(range(count)):  # so that hardly any gets its own one back
                 await asyncio.to_thread(apply, number, 1)
             await wait_until(

@@ -2,10 +2,6 @@
 
 In the Scale object a zero is left out, so the guard is `test /spec == {}`: the patch applies only to an endpoint that
 is asleep. Whoever comes second is refused by the API server, which is success: it is being woken.
-
-Writes are not rationed. Each of many at once may need a connection of its own, whose handshake costs as much as several
-writes; but with eight at a time the last of a hundred came after 19 s instead of 2.5 s (two cores, three gateways): the
-pods of the first ones kept the API server busy before the others had been sent.
 """
 
 from __future__ import annotations
