@@ -13,13 +13,8 @@ class _Client(asyncio.Protocol):
     """One client on a connection of its own that ends with its answer."""
 
     def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._came = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         self._came += data
@@ -41,17 +36,16 @@ async def ask_all(space: Space, name: str, doors: list[str], count: int) -> list
     take milliseconds for each, and whoever reads them would see a stream and no herd.
     """
     asked = {"model": f"{space.name}/{name}", "messages": HELLO, "max_tokens": 4}
-    loop, clients = asyncio.get_running_loop(), list[tuple[_Client, bytes]]()
+    loop, ways = asyncio.get_running_loop(), list[tuple[asyncio.Transport, _Client, bytes]]()
     for n in range(count):
         door = urlsplit(doors[n % len(doors)])
-        _, client = await loop.create_connection(_Client, door.hostname or "", door.port or 80)
-        clients.append((client, _request(door.netloc, asked)))
-    for client, request in clients:
-        assert client.transport is not None
-        client.transport.write(request)
+        way, client = await loop.create_connection(_Client, door.hostname or "", door.port or 80)
+        ways.append((way, client, _request(door.netloc, asked)))
+    for way, _, request in ways:
+        way.write(request)
     async with asyncio.timeout(PATIENCE_SECONDS):
-        await asyncio.gather(*(client.ended for client, _ in clients))
-    return [client.status for client, _ in clients]
+        await asyncio.gather(*(client.ended for _, client, _ in ways))
+    return [client.status for _, client, _ in ways]
 
 
 def _request(host: str, asked: dict[str, object]) -> bytes:

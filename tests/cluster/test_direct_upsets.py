@@ -31,14 +31,10 @@ async def _play(space: Space) -> tuple[Counter[int], list[int], list[int]]:
         await looking
         looks = Counter(look.status for look in client.looks)
         assert not any(look.engine for look in client.looks)
-        away = no_controllers(space)
-        await asyncio.to_thread(away.__enter__)
-        try:
+        with no_controllers(space):
             await client.chat()  # held by a gateway, which wakes it; nobody leads the Service on
             await client.chat()
             woken, client.statuses = client.statuses, []
-        finally:
-            await asyncio.to_thread(away.__exit__, None, None, None)
         stop.clear()
         looking = asyncio.create_task(client.look_on(stop))
         await client.chat()

@@ -58,15 +58,12 @@ class Answer:
     def finish(self) -> None:
         """Take in that the body is complete."""
         self.complete = True
-        # A method of its own as the sink would keep it from being freed until the garbage collector runs.
-        self._sink = self._parts.append
         self._wake()
 
     def fail(self, error: Exception) -> None:
         """Take in that there will be no more."""
         if not self.complete and self._failure is None:
             self._failure = error
-            self._sink = self._parts.append
             self._wake()
 
     # What the reader asks
@@ -131,6 +128,8 @@ class Answer:
             raise self._failure
 
     def _wake(self) -> None:
+        # A method of its own as the sink would keep it from being freed until the garbage collector runs.
+        self._sink = self._parts.append
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
