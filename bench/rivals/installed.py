@@ -12,7 +12,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from bench.frame.interpreter import as_shipped
+from bench.frame.interpreter import optimized
 from dev.cluster import HarnessError
 from dev.cluster.commands import again, run
 from dev.cluster.places import child_environment
@@ -38,7 +38,7 @@ def install_rivals(folder: Path, names: tuple[str, ...] = RIVALS) -> dict[str, P
 def _install(folder: Path, name: str) -> Path:
     pins = PINS / f"{name}.txt"
     venv = folder / f"{name}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
-    ready, python = venv / _READY, as_shipped()[0]
+    ready, python = venv / _READY, optimized()
     if ready.exists() and ready.read_text() == python:
         return venv
     with step(f"install {name} into an environment of its own (once)"):
