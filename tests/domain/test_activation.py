@@ -99,6 +99,22 @@ def test_a_herd_that_never_stops_growing_is_written_for_after_the_limit() -> Non
     assert effect == Wake(-(-ticket // 2))
 
 
+def test_a_gateway_that_reads_slowly_waits_for_what_is_unread() -> None:
+    """On a busy machine each pause may end late, for reading took that long; only the pauses count."""
+    room = asleep(replace(YES, max_waiting=1000, max_replicas=1000))
+    _, effect = room.on_request(1, 1, 0.0)
+    now, ticket = 0.0, 1
+    for _ in range(5):
+        assert isinstance(effect, Settle)
+        now += effect.after + SETTLE_LIMIT_SECONDS
+        for _ in range(50):
+            ticket += 1
+            room.on_request(ticket, 1, now)
+        (effect,) = room.on_settled(now)
+    assert isinstance(effect, Settle)
+    assert room.on_settled(now + effect.after) == [Wake(-(-ticket // 2))]
+
+
 def test_a_herd_that_comes_in_clumps_is_waited_for_and_the_next_one_starts_with_a_short_pause() -> (
     None
 ):

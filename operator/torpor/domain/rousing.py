@@ -13,7 +13,11 @@ SETTLE_MOST_SECONDS = 0.016
 """Longest single pause for a herd that still grows: they double, for a herd whose clients share two busy cores comes in
 clumps with some milliseconds between them."""
 SETTLE_LIMIT_SECONDS = 0.1
-"""Longest wait for a herd that still grows, all pauses together: a tenth of the quickest cold start."""
+"""Longest wait for a herd that still grows: a tenth of the quickest cold start.
+
+It is counted in pauses, not by the clock: reading two hundred requests takes a gateway that much processor time, and on
+a machine with other work several times as long, and what lies unread at the end of a pause belongs to the herd.
+"""
 RETRY_SECONDS = (0.1, 2.0)
 """First and last pause between failed writes; doubling, and short because somebody waits."""
 
@@ -28,9 +32,9 @@ class Rousing:
         """Why the last write failed; empty once one did not."""
         self._version = self._version_before = 0
         self._writing = False
-        self._settling_since: float | None = None
+        self._settling = False
         self._settling_count = 0
-        self._pause = SETTLE_SECONDS
+        self._pause = self._paused = 0.0
         self._retry = RETRY_SECONDS[0]
         self._woken_at: float | None = None
         self._promised_until = 0.0
@@ -55,23 +59,23 @@ class Rousing:
 
     def due(self, terms: Terms, waiting: int, now: float) -> list[Settle | Wake]:
         """Return the pause before a write, or the write at once where N cannot grow; nothing if there is none to do."""
-        if self._settling_since is not None or not self._wakeable(terms, waiting, now):
+        if self._settling or not self._wakeable(terms, waiting, now):
             return []
         if wanted(terms, waiting) >= terms.max_replicas:
             return [self._wake(terms, waiting)]
-        self._pause = SETTLE_SECONDS
-        return [self._settle(SETTLE_SECONDS, waiting, now)]
+        self._pause, self._paused = SETTLE_SECONDS, 0.0
+        return [self._settle(SETTLE_SECONDS, waiting)]
 
     def settled(self, terms: Terms, waiting: int, now: float) -> list[Settle | Wake]:
         """Go on after a pause: wait again and twice as long while the herd grows, or write."""
-        since, self._settling_since = self._settling_since, None
-        if since is None or not self._wakeable(terms, waiting, now):
+        settling, self._settling = self._settling, False
+        if not settling or not self._wakeable(terms, waiting, now):
             return []
         grows = waiting > self._settling_count and wanted(terms, waiting) < terms.max_replicas
-        left = since + SETTLE_LIMIT_SECONDS - now
-        if grows and left > 0:
+        left = SETTLE_LIMIT_SECONDS - self._paused
+        if grows and left >= SETTLE_SECONDS:
             self._pause = min(2 * self._pause, SETTLE_MOST_SECONDS, left)
-            return [self._settle(self._pause, waiting, since)]
+            return [self._settle(self._pause, waiting)]
         return [self._wake(terms, waiting)]
 
     def written(self, written: Written, now: float) -> bool:
@@ -99,7 +103,7 @@ class Rousing:
         pause, self._retry = self._retry, min(2 * self._retry, RETRY_SECONDS[1])
         if not self._wakeable(terms, waiting, now):
             return []
-        return [self._settle(pause, waiting, now)]
+        return [self._settle(pause, waiting)]
 
     def _count(self, replicas: int | None, now: float) -> None:
         if not replicas:
@@ -113,8 +117,9 @@ class Rousing:
         may = terms.willing is Willing.YES and self.replicas == 0 and not self._writing
         return may and (waiting > 0 or now < self._promised_until)
 
-    def _settle(self, after: float, waiting: int, since: float) -> Settle:
-        self._settling_since, self._settling_count = since, waiting
+    def _settle(self, after: float, waiting: int) -> Settle:
+        self._settling, self._settling_count = True, waiting
+        self._paused += after
         return Settle(after)
 
     def _wake(self, terms: Terms, waiting: int) -> Wake:
