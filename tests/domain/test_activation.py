@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-import pytest
-
 from torpor.domain.activation import Room
 from torpor.domain.refusals import removal
 from torpor.domain.rousing import (
     RETRY_SECONDS,
-    SETTLE_LIMIT_SECONDS,
-    SETTLE_MOST_SECONDS,
     SETTLE_SECONDS,
 )
 from torpor.domain.waitroom import (
@@ -71,70 +67,6 @@ def test_a_spare_pod_gets_a_request_only_when_the_others_have_no_room() -> None:
     room = awake(few, pod("spare", spare=True), pod("other"))
     granted = [effect for n in range(4) for effect in room.on_request(n, 10, 0.0)]
     assert granted == [Grant(0, "other"), Grant(1, "other"), Grant(2, "spare"), Grant(3, "spare")]
-
-
-def test_the_first_waiter_settles_and_the_write_is_sized_for_all_who_came_meanwhile() -> None:
-    room = asleep()
-    assert room.on_request(1, 10, 0.0) == [Park(1), Settle(SETTLE_SECONDS)]
-    assert room.on_request(2, 10, 0.001) == [Park(2)]
-    assert room.on_request(3, 10, 0.001) == [Park(3)]
-    assert room.on_settled(0.002) == [Settle(2 * SETTLE_SECONDS)]
-    assert room.on_settled(0.006) == [Wake(2)]
-    assert room.on_request(4, 10, 0.007) == [Park(4)]
-
-
-def test_a_herd_that_never_stops_growing_is_written_for_after_the_limit() -> None:
-    room = asleep(replace(YES, max_waiting=1000, max_replicas=1000))
-    _, effect = room.on_request(1, 1, 0.0)
-    now, ticket, pauses = 0.0, 1, []
-    while isinstance(effect, Settle):
-        pauses.append(effect.after)
-        now, ticket = now + effect.after, ticket + 1
-        room.on_request(ticket, 1, now)
-        (effect,) = room.on_settled(now)
-    assert pauses[:5] == pytest.approx(
-        [0.002, 0.004, 0.008, SETTLE_MOST_SECONDS, SETTLE_MOST_SECONDS]
-    )
-    assert now == pytest.approx(SETTLE_LIMIT_SECONDS)
-    assert effect == Wake(-(-ticket // 2))
-
-
-def test_a_gateway_that_reads_slowly_waits_for_what_is_unread() -> None:
-    """On a busy machine each pause may end late, for reading took that long; only the pauses count."""
-    room = asleep(replace(YES, max_waiting=1000, max_replicas=1000))
-    _, effect = room.on_request(1, 1, 0.0)
-    now, ticket = 0.0, 1
-    for _ in range(5):
-        assert isinstance(effect, Settle)
-        now += effect.after + SETTLE_LIMIT_SECONDS
-        for _ in range(50):
-            ticket += 1
-            room.on_request(ticket, 1, now)
-        (effect,) = room.on_settled(now)
-    assert isinstance(effect, Settle)
-    assert room.on_settled(now + effect.after) == [Wake(-(-ticket // 2))]
-
-
-def test_a_herd_that_comes_in_clumps_is_waited_for_and_the_next_one_starts_with_a_short_pause() -> (
-    None
-):
-    room = asleep(replace(YES, max_waiting=1000, max_replicas=1000))
-    room.on_request(1, 1, 0.0)
-    room.on_request(2, 1, 0.001)
-    assert room.on_settled(0.002) == [Settle(0.004)]
-    room.on_request(3, 1, 0.005)  # the clump after a gap longer than the first pause
-    assert room.on_settled(0.006) == [Settle(0.008)]
-    assert room.on_settled(0.014) == [Wake(2)]
-    for ticket in (1, 2, 3):
-        room.on_end(ticket, 0.02)
-    room.on_written(WRITTEN, 0.02)
-    room.on_deployment(0, 12, 1.0)
-    assert room.on_request(4, 1, 2.0) == [Park(4), Settle(SETTLE_SECONDS)]
-
-
-def test_there_is_no_pause_where_n_cannot_grow() -> None:
-    room = asleep(replace(YES, max_replicas=1))
-    assert room.on_request(1, 10, 0.0) == [Park(1), Wake(1)]
 
 
 def test_a_wake_goes_on_only_if_somebody_still_waits() -> None:

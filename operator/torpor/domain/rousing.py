@@ -9,9 +9,9 @@ from torpor.domain.waitroom import Settle, Terms, Wake, Willing, WriteOutcome, W
 
 SETTLE_SECONDS = 0.002
 """Pause before a write: longer than one pass over the event loop, far below the 20 ms that a wake may take."""
-SETTLE_MOST_SECONDS = 0.016
-"""Longest single pause for a herd that still grows: they double, for a herd whose clients share two busy cores comes in
-clumps with some milliseconds between them."""
+SETTLE_MOST_SECONDS = 0.032
+"""Longest single pause: they double, for a herd whose clients share two busy cores comes in clumps with some
+milliseconds between them. One that needs several pods already is taken to be whole only after so long without more."""
 SETTLE_LIMIT_SECONDS = 0.1
 """Longest wait for a herd that still grows: a tenth of the quickest cold start.
 
@@ -67,13 +67,14 @@ class Rousing:
         return [self._settle(SETTLE_SECONDS, waiting)]
 
     def settled(self, terms: Terms, waiting: int, now: float) -> list[Settle | Wake]:
-        """Go on after a pause: wait again and twice as long while the herd grows, or write."""
+        """Go on after a pause: wait again and twice as long while the herd grows or its next clump may come, or write."""
         settling, self._settling = self._settling, False
         if not settling or not self._wakeable(terms, waiting, now):
             return []
-        grows = waiting > self._settling_count and wanted(terms, waiting) < terms.max_replicas
-        left = SETTLE_LIMIT_SECONDS - self._paused
-        if grows and left >= SETTLE_SECONDS:
+        pods, left = wanted(terms, waiting), SETTLE_LIMIT_SECONDS - self._paused
+        grows = waiting > self._settling_count
+        more = grows or (pods > 1 and self._pause < SETTLE_MOST_SECONDS)
+        if more and pods < terms.max_replicas and left >= SETTLE_SECONDS:
             self._pause = min(2 * self._pause, SETTLE_MOST_SECONDS, left)
             return [self._settle(self._pause, waiting)]
         return [self._wake(terms, waiting)]
