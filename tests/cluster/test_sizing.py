@@ -100,7 +100,7 @@ def test_replicas_follow_the_load_and_nobody_is_cut_off(space: Space) -> None:
 def test_a_burst_of_a_thousand_at_zero_gets_the_right_number_in_the_first_write(
     space: Space,
 ) -> None:
-    """On a machine that is busy otherwise the crowd itself may be held up for longer than a write may: it comes again."""
+    """On a machine that is busy otherwise the crowd itself may be held up longer than a write: then it comes again."""
     space.start(
         "burst", spec={"scaling": SCALING | {"keepAlive": {"policy": "fixed", "after": "3s"}}}
     )

@@ -154,6 +154,10 @@ async def test_a_value_that_the_server_writes_otherwise_is_applied_once(nursery:
     await nursery.settle()
     assert nursery.kube.objects[DEPLOYMENT]["spec"]["template"]["cpu"] == "500m"
     assert await nursery.settle() == []
+    woken = copy.deepcopy(nursery.kube.objects[DEPLOYMENT])
+    woken["spec"]["replicas"] = 3
+    nursery.kube.put(DEPLOYMENT, woken)
+    assert await nursery.settle() == [], "a wake brings no apply with it"
     other = copy.deepcopy(APPLIED)
     other["spec"]["template"]["image"] = "b"
     changed = Wanted(ACCOUNT_WANTED, WANTED.jobs, FIRST, other)
@@ -272,6 +276,8 @@ async def test_an_own_object_that_was_not_heard_of_yet_is_taken(nursery: Nursery
         ({"a": [{"b": 1}]}, {"a": [{"b": 1}, {"c": 2}]}, False),
         ({"a": 0}, {}, False),
         ({"a": False}, {}, False),
+        ({"paused": False}, {}, True),
+        ({"paused": False}, {"paused": True}, False),
     ],
 )
 def test_covers_what_is_wanted_and_lets_others_add(wanted: Json, current: Json, yes: bool) -> None:

@@ -2,6 +2,7 @@
 
 Nothing is written when nothing differs: an object is compared with what is wanted before it is applied, and an apply
 that the server normalises (a user's `cpu: 0.5` becomes `500m`) is not repeated until the object or the wish changes.
+Replicas are nobody's business here: a wake brings no apply with it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from torpor.manifests import names
 Json = dict[str, Any]
 
 _ENDS = frozenset({"Complete", "Failed", "SuccessCriteriaMet", "FailureTarget"})
+_FALSE_IS_ABSENT = frozenset({"paused"})
+"""Fields of which the API server stores no `false`; of others absence may mean something else than it."""
 _COLLECTED = timedelta(seconds=1)
 """How soon to look again for what Kubernetes' garbage collector is about to remove."""
 
@@ -49,7 +52,7 @@ class Children:
         """Compare with *seen*, write with *objects*."""
         self._seen = seen
         self._objects = objects
-        self._applied: dict[tuple[str, Key], tuple[str, int]] = {}
+        self._applied: dict[tuple[str, Key], tuple[str, str]] = {}
 
     async def settle(self, key: Key, wanted: Wanted, hold_deployment: bool) -> None:
         """Write what differs.
@@ -148,13 +151,14 @@ class Children:
         """
         if current is not None and covers(wanted, current):
             return None
-        mark = names.digest(json.dumps(wanted, sort_keys=True), length=16)
-        generation = int((current or {}).get("metadata", {}).get("generation", 0))
-        place = (f"{wanted['kind']}/{wanted['metadata']['name']}", key)
-        if current is not None and generation and self._applied.get(place) == (mark, generation):
-            return None
+        mark, place = _mark(wanted), (f"{wanted['kind']}/{wanted['metadata']['name']}", key)
+        if current is not None and "spec" in current:
+            known = self._applied.get(place)
+            if known is not None and known == (mark, _state(current)):
+                return None
         applied = await self._objects.apply(_exactly(wanted, current))
-        self._applied[place] = (mark, int(applied["metadata"].get("generation", 0)))
+        if "spec" in applied:
+            self._applied[place] = (mark, _state(applied))
         return applied
 
     async def clear_jobs(self, key: Key, kept: frozenset[str]) -> None:
@@ -194,17 +198,32 @@ def _exactly(wanted: Json, current: Json | None) -> Json:
     return wanted | {"metadata": wanted["metadata"] | {"uid": current["metadata"]["uid"]}}
 
 
+def _mark(of: Any) -> str:
+    return names.digest(json.dumps(of, sort_keys=True), length=16)
+
+
+def _state(obj: Json) -> str:
+    """Tell what somebody has changed, but for the replicas; what only controllers of Kubernetes change is not in it."""
+    spec = {field: value for field, value in obj["spec"].items() if field != "replicas"}
+    metadata = obj["metadata"]
+    return _mark([spec, metadata.get("labels"), metadata.get("ownerReferences")])
+
+
 def is_over(job: Json) -> bool:
     """Say whether a Job has ended, or is about to by what its pods have done."""
     conditions = (job.get("status") or {}).get("conditions") or ()
     return any(c["type"] in _ENDS and c["status"] == "True" for c in conditions)
 
 
+def _may_lack(field: str, value: Any) -> bool:
+    return value in ({}, [], None) or (value is False and field in _FALSE_IS_ABSENT)
+
+
 def covers(wanted: Any, current: Any) -> bool:
     """Whether everything in *wanted* stands in *current*; what the server or others added does not matter."""
     if isinstance(wanted, dict):
         return isinstance(current, dict) and all(
-            covers(value, current.get(key)) or (value in ({}, [], None) and not current.get(key))
+            covers(value, current.get(key)) or (_may_lack(key, value) and not current.get(key))
             for key, value in wanted.items()
         )
     if isinstance(wanted, list):

@@ -67,7 +67,7 @@ class Rousing:
         return [self._settle(SETTLE_SECONDS, waiting)]
 
     def settled(self, terms: Terms, waiting: int, now: float) -> list[Settle | Wake]:
-        """Go on after a pause: wait again and twice as long while the herd grows or its next clump may come, or write."""
+        """Go on after a pause: wait again, twice as long, while the herd grows or a clump may be to come; or write."""
         settling, self._settling = self._settling, False
         if not settling or not self._wakeable(terms, waiting, now):
             return []
