@@ -21,6 +21,7 @@ import aiohttp
 from bench.frame.eye import Eye, Sight, watch
 from bench.frame.figures import Figure, percentile, report
 from bench.frame.stage import MODEL_PATH, Stage, main, open_stage
+from bench.frame.wakes import told_wakes
 from dev.cluster import HarnessError
 from dev.cluster.progress import say
 
@@ -33,7 +34,6 @@ LOADS_SECONDS = "3"
 STAYS = {"policy": "fixed", "after": "20s"}
 """How long the first endpoint holds the GPUs after its second round."""
 PUBLIC_PORT = 8080
-INTERNAL_PORT = 8081
 _PATIENCE = aiohttp.ClientTimeout(total=180)
 
 
@@ -186,16 +186,13 @@ async def _answered_at(stage: Stage, names: list[str], began: float) -> list[flo
     Raises:
         HarnessError: no gateway tells of some endpoint's wake.
     """
-    found: dict[str, float] = {}
-    async with aiohttp.ClientSession() as session:
-        for address in stage.torpor.gateway_pods():
-            url = f"http://{address}:{INTERNAL_PORT}/internal/v1/demand"
-            async with session.get(url) as answer:
-                told: Json = (await answer.json())["endpoints"]
-            for name in names:
-                for wake in told.get(f"{stage.namespace}/{name}", {}).get("wakes", []):
-                    if wake["atMs"] >= began * 1000 - 1 and wake.get("patchedMs"):
-                        found[name] = wake["patchedMs"] / 1000 - began
+    told = await told_wakes(stage, names, began)
+    found = {
+        name: wake["patchedMs"] / 1000 - began
+        for name, wakes in told.items()
+        for wake in wakes
+        if wake.get("patchedMs")
+    }
     if missing := sorted(set(names) - set(found)):
         raise HarnessError(f"no gateway tells of the wakes of {', '.join(missing[:3])}")
     return [found[name] for name in names]

@@ -19,11 +19,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
-
 from bench.frame.eye import Eye, Sight, first_health, wait_for_no_pods, watch
 from bench.frame.figures import Figure, report, spread
 from bench.frame.stage import Stage, ask_endpoint, main, open_stage
+from bench.frame.wakes import told_wakes
 from dev.cluster import HarnessError
 from dev.cluster.progress import say
 from torpor.cluster.connect import Api
@@ -32,7 +31,6 @@ from torpor.manifests.names import COMPONENT_ENGINE, COMPONENT_LABEL, ENDPOINT_L
 NAME = "sleeper"
 PAUSE_SECONDS = 0.5
 """Between the end of one round and the next: the machine comes to rest."""
-INTERNAL_PORT = 8081
 HEALTH_SECONDS = 0.005
 """Between two looks at a starting engine."""
 
@@ -128,17 +126,8 @@ class Sleeper:
 
     async def _own_times(self, sent: float) -> Json:
         """Return what the gateway that woke it says of this wake."""
-        key = f"{self._stage.namespace}/{NAME}"
-        async with aiohttp.ClientSession() as session:
-            for address in self._stage.torpor.gateway_pods():
-                url = f"http://{address}:{INTERNAL_PORT}/internal/v1/demand"
-                async with session.get(url) as answer:
-                    told = (await answer.json())["endpoints"].get(key, {})
-                for wake in reversed(told.get("wakes", [])):
-                    if wake["atMs"] >= sent * 1000 - 1:
-                        found: Json = wake
-                        return found
-        return {}
+        wakes = (await told_wakes(self._stage, [NAME], sent))[NAME]
+        return wakes[0] if wakes else {}
 
 
 def _after(sent: float, at_ms: float | None) -> float | None:

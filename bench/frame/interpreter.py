@@ -41,11 +41,11 @@ def as_shipped() -> tuple[str, dict[str, str]]:
         _HERE / "operator" / "torpor", code / "torpor", ignore=shutil.ignore_patterns("__pycache__")
     )
     subprocess.run([optimized(), "-m", "venv", "--without-pip", home], check=True)
-    python = home / "bin" / "python"
+    python = str(home / "bin" / "python")
     compiling = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
-    subprocess.run([*map(str, compiling), str(code)], check=True)
+    subprocess.run([*compiling, str(code)], check=True)
     path = [str(code), str(_HERE), *site.getsitepackages()]
-    return str(python), {"PYTHONPATH": os.pathsep.join(path)}
+    return python, {"PYTHONPATH": os.pathsep.join(path)}
 
 
 @functools.cache

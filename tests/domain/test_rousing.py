@@ -12,17 +12,6 @@ from torpor.domain.rousing import SETTLE_LIMIT_SECONDS, SETTLE_MOST_SECONDS, SET
 from torpor.domain.waitroom import Effect, Park, Settle, Wake
 
 
-def test_the_first_waiter_settles_and_the_write_is_sized_for_all_who_came_meanwhile() -> None:
-    room = asleep()
-    assert room.on_request(1, 10, 0.0) == [Park(1), Settle(SETTLE_SECONDS)]
-    assert room.on_request(2, 10, 0.001) == [Park(2)]
-    assert room.on_request(3, 10, 0.001) == [Park(3)]
-    assert room.on_settled(0.002) == [Settle(2 * SETTLE_SECONDS)]
-    pauses = quiet(room, 0.006)
-    assert pauses == [0.008, 0.016, SETTLE_MOST_SECONDS, Wake(2)]
-    assert room.on_request(4, 10, 0.07) == [Park(4)]
-
-
 def quiet(room: Room, now: float) -> list[float | Effect]:
     """Return the pauses that follow one another while nobody comes, and the write after them."""
     pauses: list[float | Effect] = []
@@ -32,6 +21,17 @@ def quiet(room: Room, now: float) -> list[float | Effect]:
             return [*pauses, effect]
         pauses.append(effect.after)
         now += effect.after
+
+
+def test_the_first_waiter_settles_and_the_write_is_sized_for_all_who_came_meanwhile() -> None:
+    room = asleep()
+    assert room.on_request(1, 10, 0.0) == [Park(1), Settle(SETTLE_SECONDS)]
+    assert room.on_request(2, 10, 0.001) == [Park(2)]
+    assert room.on_request(3, 10, 0.001) == [Park(3)]
+    assert room.on_settled(0.002) == [Settle(2 * SETTLE_SECONDS)]
+    pauses = quiet(room, 0.006)
+    assert pauses == [0.008, 0.016, SETTLE_MOST_SECONDS, Wake(2)]
+    assert room.on_request(4, 10, 0.07) == [Park(4)]
 
 
 def test_a_herd_that_never_stops_growing_is_written_for_after_the_limit() -> None:
@@ -73,9 +73,8 @@ def test_a_herd_that_comes_in_clumps_is_waited_for_and_the_next_one_starts_with_
     assert room.on_settled(0.002) == [Settle(0.004)]
     room.on_request(3, 1, 0.005)  # the clump after a gap longer than the first pause
     assert room.on_settled(0.006) == [Settle(0.008)]
-    assert room.on_settled(0.014) == [
-        Settle(0.016)
-    ]  # two pods are wanted: there may be more clumps
+    # Nobody came, but two pods are wanted: there may be more clumps.
+    assert room.on_settled(0.014) == [Settle(0.016)]
     room.on_request(4, 1, 0.029)
     room.on_request(5, 1, 0.029)
     assert room.on_settled(0.03) == [Settle(SETTLE_MOST_SECONDS)]

@@ -152,10 +152,9 @@ class Children:
         if current is not None and covers(wanted, current):
             return None
         mark, place = _mark(wanted), (f"{wanted['kind']}/{wanted['metadata']['name']}", key)
-        if current is not None and "spec" in current:
-            known = self._applied.get(place)
-            if known is not None and known == (mark, _state(current)):
-                return None
+        known = self._applied.get(place)
+        if known is not None and current is not None and known == (mark, _state(current)):
+            return None
         applied = await self._objects.apply(_exactly(wanted, current))
         if "spec" in applied:
             self._applied[place] = (mark, _state(applied))

@@ -23,8 +23,8 @@ What every event ends with (`_advance`):
        being prepared                               → Settle, or Wake at once when N cannot grow any more
 
 The pause of `Settle` is 2 ms, so that requests already on their way count in the N of the one write. A herd that has
-grown meanwhile is given pauses of 4 to 32 ms, up to 100 ms in all. Everything else waits without writing: above
-zero the replicas are somebody's decision.
+grown meanwhile is given pauses of 4 to 32 ms, up to 100 ms in all, and one that needs several pods ends with 32 ms in
+which nobody came. Everything else waits without writing: above zero the replicas are somebody's decision.
 
 Invariants, held by tests: a request is answered exactly once; keys take turns, and within a key the order is that of
 arrival; no key has more here than its limit; a pod is never given more than its own; counts are never negative; at most
