@@ -79,7 +79,9 @@ async def made_again(space: Space, count: int) -> list[Figure]:
     first, second = (checksum_objects(dict(space.torpor.bucket.read(one))) for one in sources)
     try:
         with strangers.more_gpus(space.api, count):
-            renewed = await strangers.make_again(space, sources, (first, second), count)
+            renewed = await strangers.make_again(
+                space, sources, (first, second), count, at_once=count
+            )
     finally:
         space.torpor.bucket.remove(other)
     faults = [asker.fault for asker in renewed.askers if asker.fault is not None]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
 
+from bench.doors.lending import lent
 from bench.doors.script import CHAT
 from bench.doors.upsets import Upset, make, taken_by, wait_until
 from dev.cluster.node import GPUS
-from dev.cluster.places import NODE, places
+from dev.cluster.places import NODE
 from tests.cluster.apiserver import ENDPOINTS, PODS, ApiServer, Json
 from tests.cluster.space import HELLO, Space
 
@@ -80,7 +81,11 @@ class Renewed:
 
 
 async def make_again(
-    space: Space, sources: tuple[str, str], prints: tuple[str, str], count: int
+    space: Space,
+    sources: tuple[str, str],
+    prints: tuple[str, str],
+    count: int,
+    at_once: int,
 ) -> Renewed:
     """Delete so many awake endpoints at once and make them again with other weights, while all are asked.
 
@@ -89,6 +94,7 @@ async def make_again(
         sources: Two checkpoints; each endpoint has one of them before and the other one afterwards.
         prints: What engines with these weights are recognised by.
         count: How many.
+        at_once: How many are made again together. One by one, none is in another's way for a free address.
     """
     names = [f"again-{number}" for number in range(count)]
 
@@ -97,10 +103,11 @@ async def make_again(
         source = sources[(number + turn) % 2]
         space.apply(space.compose(names[number], spec=spec, source=source))
 
-    def addresses() -> dict[str, str]:
+    def pods() -> dict[str, tuple[str, str]]:
+        """Of each pod by its uid: its endpoint, and its address or nothing."""
         found = [(name, pod) for name in names for pod in space.pods(name)]
         return {
-            pod["metadata"]["uid"]: f"{name} {pod['status'].get('podIP')}" for name, pod in found
+            pod["metadata"]["uid"]: (name, pod["status"].get("podIP", "")) for name, pod in found
         }
 
     for number in range(count):
@@ -119,25 +126,32 @@ async def make_again(
     ]
     async with asking(askers):
         await wait_until("all answer", lambda: all(OLD in one.heard for one in askers), 120)
-        old = await asyncio.to_thread(addresses)
-        async with addresses_from(
-            min(ipaddress.IPv4Address(one.split()[1]) for one in old.values())
-        ):
+        old = await asyncio.to_thread(pods)
+        owners = {address: name for name, address in old.values()}
+
+        def waiting() -> dict[str, str]:
+            return {uid: name for uid, (name, address) in pods().items() if not address}
+
+        async with lent(owners, waiting):
             for name in names:
                 await asyncio.to_thread(space.api.delete, space.path(ENDPOINTS, name))
             async with asyncio.timeout(120):  # until most of their addresses are free
-                while len(old.keys() & (await asyncio.to_thread(addresses)).keys()) > count // 4:
+                while len(old.keys() & (await asyncio.to_thread(pods)).keys()) > count // 4:
                     await asyncio.sleep(0.2)
-            for number in reversed(range(count)):  # so that hardly any gets its own one back
-                await asyncio.to_thread(apply, number, 1)
-            await wait_until(
-                "all answer anew", lambda: all(NEW in one.heard for one in askers), 240
-            )
-        new = await asyncio.to_thread(addresses)
-    owners = {address: name for name, address in (one.split() for one in old.values())}
-    after = [one.split() for uid, one in new.items() if uid not in old]
+            for first in range(0, count, at_once):
+                batch = range(first, min(first + at_once, count))
+                for number in batch:
+                    await asyncio.to_thread(apply, number, 1)
+                again = {names[number] for number in batch}
+                await wait_until("all answer anew", partial(_renewed, askers, again), 240)
+        new = await asyncio.to_thread(pods)
+    after = [one for uid, one in new.items() if uid not in old]
     reused = sum(owners.get(address, name) != name for name, address in after)
     return Renewed(askers, reused)
+
+
+def _renewed(askers: list[Asker], names: set[str]) -> bool:
+    return all(NEW in one.heard for one in askers if one.name in names)
 
 
 async def force_delete(space: Space, count: int) -> Upset:
@@ -203,26 +217,6 @@ def more_gpus(api: ApiServer, count: int) -> Iterator[None]:
         yield
     finally:
         show(GPUS)
-
-
-@asynccontextmanager
-async def addresses_from(lowest: ipaddress.IPv4Address) -> AsyncIterator[None]:
-    """Give new pods the free addresses from this one on while the block runs, however recently they were left."""
-
-    async def begin_there() -> None:
-        while True:
-            for last in (places().run / "addresses").glob("*/last_reserved_ip.0"):
-                new = last.with_suffix(".new")
-                new.write_text(str(lowest - 1))
-                new.rename(last)
-            await asyncio.sleep(0.05)
-
-    beginning = asyncio.create_task(begin_there())
-    try:
-        yield
-    finally:
-        beginning.cancel()
-        await asyncio.gather(beginning, return_exceptions=True)
 
 
 @asynccontextmanager

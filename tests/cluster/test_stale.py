@@ -15,7 +15,7 @@ from tests.cluster.space import Space
 
 pytestmark = pytest.mark.cluster
 
-NAMESAKES = 4
+NAMESAKES = 2
 
 
 def test_endpoints_made_again_under_their_names_answer_with_their_own_weights(
@@ -26,7 +26,9 @@ def test_endpoints_made_again_under_their_names_answer_with_their_own_weights(
     space.torpor.bucket.put(tmp_path, other)
     sources = (space.weights, other)
     first, second = (checksum_objects(dict(space.torpor.bucket.read(one))) for one in sources)
-    renewed = played(space, strangers.make_again(space, sources, (first, second), NAMESAKES))
+    renewed = played(
+        space, strangers.make_again(space, sources, (first, second), NAMESAKES, at_once=1)
+    )
     heard = Counter(one for asker in renewed.askers for one in asker.heard)
     print(f"{dict(heard)}; {renewed.reused} addresses used again by others")
     assert [asker.fault for asker in renewed.askers if asker.fault] == []

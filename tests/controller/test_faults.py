@@ -58,6 +58,21 @@ def test_a_secret_that_is_missing_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("couldn't find key AWS_ACCESS_KEY_ID in Secret ml/s3", Reason.WEIGHTS_SECRET_NOT_FOUND),
+        ('configmap "ca" not found', Reason.WEIGHTS_SECRET_NOT_FOUND),
+        ("container has runAsNonRoot and image will run as root", Reason.WEIGHTS_INTERNAL),
+    ],
+)
+def test_only_a_missing_reference_is_called_one(said: str, reason: Reason) -> None:
+    state = waiting("CreateContainerConfigError", said)
+    found = fault(container("engine", states.WAITING), init=container("weights", state))
+    assert found is not None
+    assert (found.reason, said in found.message) == (reason, True)
+
+
+@pytest.mark.parametrize(
     ("reason", "message"),
     [
         (
@@ -65,6 +80,10 @@ def test_a_secret_that_is_missing_is_named() -> None:
             "failed to sync secret cache: timed out waiting for the condition",
         ),
         ("CreateContainerError", "context deadline exceeded"),
+        (
+            "CreateContainerConfigError",
+            'failed to create subPath directory for volumeMount "torpor-weights" of container "weights"',
+        ),
     ],
 )
 def test_what_the_kubelet_tries_again_by_itself_is_no_fault(reason: str, message: str) -> None:

@@ -181,6 +181,14 @@ def test_of_a_job_that_has_ended_nobody_says_that_it_did_not_start(
     assert seen.message == "deadline exceeded"
 
 
+def test_a_container_that_cannot_be_created_for_another_reason_is_no_missing_secret() -> None:
+    said = "container has runAsNonRoot and image will run as root"
+    waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": said}}
+    (seen,) = seen_jobs([job()], [pod(waiting)])
+    assert (seen.state, seen.reason) == (JobState.FAILED, "WeightsInternal")
+    assert seen.message == f"the container cannot be created: {said}"
+
+
 def test_a_delay_of_the_kubelet_is_no_missing_secret() -> None:
     said = "failed to sync secret cache: timed out waiting for the condition"
     waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": said}}

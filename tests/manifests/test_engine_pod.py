@@ -231,11 +231,51 @@ def test_the_companion_sees_no_more_than_the_engine_and_has_no_credentials() -> 
         pod = template(endpoint(model=model, prewarm={"compileCache": kept}))["spec"]
         companion = next(c for c in pod["containers"] if c["name"] == "companion")
         assert ("secretKeyRef" in str(companion["env"])) is secrets
-        caches = [m for m in companion["volumeMounts"] if m["name"] == "torpor-weights"]
-        below = {mount["subPath"].partition("/")[0] for mount in caches}
-        assert below == ({"models"} if kept == "none" else {"models", "compile"})
-        assert all(m.get("readOnly") for m in caches if m["subPath"].startswith("models/"))
-        assert all(m["subPath"] == "compile/ml" for m in caches if "compile" in m["subPath"])
+        (weights,) = [m for m in companion["volumeMounts"] if m["name"] == "torpor-weights"]
+        assert weights["subPath"] == f"models/{HASH}"
+        assert weights["readOnly"] is True
+
+
+def folder_of(pod: Json, mount: Json) -> tuple[str, str]:
+    """Return what holds a mounted folder, and where in it that folder is."""
+    (volume,) = [v for v in pod["volumes"] if v["name"] == mount["name"]]
+    kind = next(key for key in volume if key != "name")
+    path = str(volume[kind].get("path", ""))
+    return kind, f"{path}/{mount.get('subPath', '')}".strip("/")
+
+
+@pytest.mark.parametrize(
+    ("cache", "folder"),
+    [
+        ({"kind": "hostPath"}, ("hostPath", "var/lib/torpor/weights/compile/ml")),
+        ({"kind": "pvc", "claim": "store"}, ("persistentVolumeClaim", "compile/ml")),
+        ({"kind": "ephemeral"}, ("emptyDir", "compile/ml")),
+    ],
+    ids=["a node's folder", "a claim", "its own disk"],
+)
+def test_compiled_code_is_shared_within_a_namespace_alone(
+    cache: Json, folder: tuple[str, str]
+) -> None:
+    pod = template(endpoint(prewarm={"cache": cache}))["spec"]
+    seen = {}
+    for container in (*pod["initContainers"], *pod["containers"]):
+        at = f"{INSTALLATION.cache_dir}/compile"
+        mounts = [m for m in container["volumeMounts"] if m["mountPath"] == at]
+        seen[container["name"]] = [folder_of(pod, mount) for mount in mounts]
+    assert seen == {"weights": [folder], "engine": [], "companion": [folder]}
+
+
+def test_a_folder_of_the_nodes_that_pods_share_is_never_a_sub_path() -> None:
+    """Kubelets fail one of two pods that make the same `subPath` at once; what is below models/ is there by then."""
+    pod = template(endpoint())["spec"]
+    containers = [*pod["initContainers"], *pod["containers"]]
+    below = {m["subPath"] for c in containers for m in c["volumeMounts"] if "subPath" in m}
+    assert below == {f"models/{HASH}"}
+    assert all("subPath" not in m for m in pod["initContainers"][0]["volumeMounts"])
+
+
+def test_nothing_is_mounted_for_compiled_code_that_is_not_kept() -> None:
+    assert "torpor-compile-cache" not in str(template(endpoint(prewarm={"compileCache": "none"})))
 
 
 def test_an_engine_on_a_claim_reads_it_where_it_lies() -> None:

@@ -17,9 +17,16 @@ Json = dict[str, Any]
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
-_PASSING = ("failed to sync", "context deadline exceeded", "failed to reserve container name")
+_PASSING = (
+    "failed to sync",
+    "context deadline exceeded",
+    "failed to reserve container name",
+    "failed to create subPath directory",
+)
 """What the kubelet says of a container that it could not create *yet*: its cache of Secrets was not filled in time
-(seen when the last pod with that Secret ends as the next one starts), or containerd was slow. It tries again."""
+(seen when the last pod with that Secret ends as the next one starts), containerd was slow, or another pod made the
+same folder of a volume in that instant (kubernetes issue 94198). It tries again."""
+_REFERENCES = ("secret", "configmap", "couldn't find key")
 _MEMORY = (
     "out of memory",
     "no available memory for the cache blocks",
@@ -61,6 +68,13 @@ def is_passing(said: str) -> bool:
     return any(words in said for words in _PASSING)
 
 
+def uncreated_weights(said: str) -> Reason:
+    """Return why the kubelet cannot create a container that brings weights: most often what it refers to is missing."""
+    if any(words in said.lower() for words in _REFERENCES):
+        return Reason.WEIGHTS_SECRET_NOT_FOUND
+    return Reason.WEIGHTS_INTERNAL
+
+
 def _container_fault(container: Json) -> Fault | None:
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
@@ -72,12 +86,12 @@ def _container_fault(container: Json) -> Fault | None:
             f"image {container.get('image')} cannot be pulled: {said or why}",
         )
     if why in _CONFIG and not is_passing(said):
-        missing = (
-            Reason.WEIGHTS_SECRET_NOT_FOUND
+        reason = (
+            uncreated_weights(said)
             if container["name"] == names.WEIGHTS_CONTAINER
             else Reason.ENGINE_CRASHED
         )
-        return Fault(missing, f"container {container['name']} cannot be created: {said or why}")
+        return Fault(reason, f"container {container['name']} cannot be created: {said or why}")
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if not ended or (ended.get("exitCode") == 0 and why != "CrashLoopBackOff"):
         return None

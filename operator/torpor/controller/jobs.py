@@ -7,7 +7,7 @@ from typing import Any
 
 from torpor.api.conditions import Reason
 from torpor.cluster.podtimes import epoch_ms as ms
-from torpor.controller.faults import is_passing, termination_message
+from torpor.controller.faults import is_passing, termination_message, uncreated_weights
 from torpor.domain.prewarmjobs import JobKind, JobSeen, JobState, Progress
 from torpor.manifests import names
 
@@ -122,7 +122,10 @@ def _stuck(container: Json) -> tuple[str, str] | None:
     waiting = (container.get("state") or {}).get("waiting") or {}
     why, said = waiting.get("reason", ""), str(waiting.get("message") or "")
     if why == "CreateContainerConfigError" and not is_passing(said):
-        return "WeightsSecretNotFound", f"the credentials cannot be read: {said}"
+        reason = uncreated_weights(said)
+        missing = reason == Reason.WEIGHTS_SECRET_NOT_FOUND
+        what = "the credentials cannot be read" if missing else "the container cannot be created"
+        return reason, f"{what}: {said}"
     if why in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
         return (
             "ImagePullFailed",

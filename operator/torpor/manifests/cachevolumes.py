@@ -15,6 +15,7 @@ from torpor.manifests.setting import Installation
 Json = dict[str, Any]
 
 CACHE_VOLUME: Final = "torpor-weights"
+KEPT_VOLUME: Final = "torpor-compile-cache"
 CLAIM_VOLUME: Final = "torpor-claim"
 CLAIM_DIR: Final = "/var/lib/torpor/claim"
 """Where prewarm pods see the claim of a pvc:// source, as a whole."""
@@ -57,13 +58,29 @@ def cache_mounts(endpoint: InferenceEndpoint, installation: Installation) -> lis
     return mounts
 
 
+def compile_volumes(endpoint: InferenceEndpoint, installation: Installation) -> list[Json]:
+    """Return the volume of compiled code where a folder of the node's holds it; elsewhere it lies among the weights.
+
+    A volume and not a `subPath` of the weights': kubelets before 1.36 make a missing `subPath` in two steps, and where
+    the first two pods of a namespace start at once, one of them finds it made and is not started for ten seconds
+    (kubernetes issue 94198). A hostPath is made in one.
+    """
+    if endpoint.spec.prewarm.cache.kind is not CacheKind.HOST_PATH:
+        return []
+    path = f"{installation.cache_dir}/{_compile_folder(endpoint)}"
+    return [{"name": KEPT_VOLUME, "hostPath": {"path": path, "type": "DirectoryOrCreate"}}]
+
+
 def compile_mount(endpoint: InferenceEndpoint, installation: Installation) -> Json:
     """Return where compiled code is kept: a folder for the endpoint's namespace alone, since it is code that runs."""
-    return {
-        "name": CACHE_VOLUME,
-        "mountPath": f"{installation.cache_dir}/compile",
-        "subPath": f"compile/{endpoint.metadata.namespace}",
-    }
+    path = f"{installation.cache_dir}/compile"
+    if compile_volumes(endpoint, installation):
+        return {"name": KEPT_VOLUME, "mountPath": path}
+    return {"name": CACHE_VOLUME, "mountPath": path, "subPath": _compile_folder(endpoint)}
+
+
+def _compile_folder(endpoint: InferenceEndpoint) -> str:
+    return f"compile/{endpoint.metadata.namespace}"
 
 
 def engine_mounts(

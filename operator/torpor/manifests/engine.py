@@ -20,6 +20,7 @@ from torpor.manifests.cachevolumes import (
     CACHE_VOLUME,
     CLAIM_VOLUME,
     compile_mount,
+    compile_volumes,
     engine_mounts,
 )
 from torpor.manifests.compilecache import (
@@ -92,6 +93,7 @@ def engine_template(
             "containers": [engine, helpers.companion()],
             "volumes": [
                 *prewarm_volumes(endpoint, installation),
+                *helpers.volumes(),
                 {"name": "shm", "emptyDir": {"medium": "Memory"}},
                 {"name": COMPILE_VOLUME, "emptyDir": {}},
             ],
@@ -126,6 +128,10 @@ class _Helpers:
         self._weights = weights
         self._hashes = [word for part in weights.all_parts for word in ("--hash", part)]
         self._compiling = self._compile_settings(placement, engine)
+
+    def volumes(self) -> list[Json]:
+        """What only the helpers mount."""
+        return compile_volumes(self._endpoint, self._installation) if self._compiling else []
 
     def ensure(self) -> Json:
         """The init container: milliseconds if the node has the weights, a download if not."""
