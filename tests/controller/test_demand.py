@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from tests.cluster_room.kubeapi import until
-from torpor.controller.demand import DemandPoller, report_of
+from torpor.controller.demand import DemandPoller, Heard, report_of
 from torpor.controller.seen import Key, Seen
 from torpor.domain.observation import GatewayReport, Tokens, WakeReport
 
@@ -228,6 +228,22 @@ def test_what_a_gateway_says_of_a_namesake_is_not_about_this_endpoint() -> None:
     for uid, in_flight in (("mine", 2), (None, 2), ("old", 0)):
         about = SAID | {"endpoints": {"ml/tiny": said | {"uid": uid}}}
         assert report_of("gw-1", about, "ml/tiny", "mine").in_flight == in_flight
+
+
+def test_a_report_is_read_once_however_often_it_is_asked_for() -> None:
+    heard = Heard(SAID, answered=True)
+    assert heard.of("gw-1", "ml/tiny", "mine") == report_of("gw-1", SAID, "ml/tiny", "mine")
+    assert heard.of("gw-1", "ml/tiny", "mine") is heard.of("gw-1", "ml/tiny", "mine")
+    other = SAID | {"endpoints": {"ml/tiny": SAID["endpoints"]["ml/tiny"] | {"uid": "old"}}}
+    renewed = Heard(other, answered=True)
+    assert renewed.of("gw-1", "ml/tiny", "old").in_flight == 2
+    assert renewed.of("gw-1", "ml/tiny", "new").in_flight == 0
+
+
+def test_nothing_is_kept_of_endpoints_that_no_gateway_speaks_of() -> None:
+    heard = Heard(SAID, answered=True)
+    assert heard.of("gw-1", "ml/sleeps", "mine") == GatewayReport("gw-1", 5_000, 1_000)
+    assert heard.read == {}
 
 
 async def test_an_endpoint_is_touched_when_its_demand_changes_and_only_then(

@@ -298,6 +298,16 @@ def test_what_is_listed_by_the_audit_is_what_kopf_watches(listener: Listener) ->
     assert not operator.posting.enabled
 
 
+def test_kopf_compares_nothing_and_keeps_nothing_for_comparing() -> None:
+    operator = kopf.OperatorSettings()
+    settings(operator)
+    storage, patch = operator.persistence.diffbase_storage, kopf.Patch()
+    body = kopf.Body({"metadata": {"name": "tiny"}, "spec": {"model": {}}})
+    assert storage.build(body=body, extra_fields=[("spec", "model")]) == {}
+    storage.store(body=body, patch=patch, essence=storage.build(body=body))
+    assert (storage.fetch(body=body), dict(patch)) == (None, {})
+
+
 async def test_kopf_reaches_the_server_that_the_controller_reaches(
     listener: Listener, api: Api
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cluster_room.kubeapi import until
 from torpor import clock
+from torpor.controller import workers
 from torpor.controller.seen import Key
 from torpor.controller.workers import AT_ONCE, Workers
 from torpor.errors import Stalled, Waiting
@@ -181,3 +182,64 @@ async def test_a_thousand_endpoints_at_once_have_their_passes_in_turns(passes: P
     passes.gate.set()
     await until(lambda: len(passes.began) == len(keys))
     assert {key for key, _ in passes.began} == set(keys)
+
+
+def spread(monkeypatch: pytest.MonkeyPatch, each: float, most: float) -> None:
+    monkeypatch.setattr(workers, "SPREAD_SECONDS", each)
+    monkeypatch.setattr(workers, "SPREAD_MOST_SECONDS", most)
+
+
+async def test_who_is_touched_while_others_wait_waits_longer(
+    passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread(monkeypatch, each=60, most=120)
+    passes.gate.clear()
+    for number in range(3):
+        passes.workers.touch(("ml", f"e{number}"))
+    await settled()
+    assert [key for key, _ in passes.began] == [("ml", "e0")]
+
+
+async def test_a_crowd_waits_no_longer_than_the_most(
+    passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread(monkeypatch, each=60, most=0.01)
+    passes.gate.clear()
+    for number in range(3):
+        passes.workers.touch(("ml", f"e{number}"))
+    await until(lambda: len(passes.began) == 3)
+
+
+async def test_what_happens_while_one_waits_in_line_makes_one_pass(
+    passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread(monkeypatch, each=0.05, most=0.05)
+    passes.gate.clear()
+    passes.workers.touch(ONE)
+    for _ in range(10):
+        passes.workers.touch(TWO)
+        await asyncio.sleep(0)
+    await until(lambda: passes.count(TWO) == 1)
+    passes.gate.set()
+    await settled()
+    assert passes.count(TWO) == 1
+
+
+@pytest.mark.parametrize("touched", [False, True], ids=["by the clock", "and touched before that"])
+async def test_who_is_due_is_not_late_for_others(
+    passes: Passes, monkeypatch: pytest.MonkeyPatch, touched: bool
+) -> None:
+    passes.ends = [clock.now_ms() + 200]
+    passes.workers.touch(ONE)
+    await until(lambda: passes.count() == 1)
+    spread(monkeypatch, each=60, most=120)
+    passes.gate.clear()
+    for number in range(3):
+        passes.workers.touch(("ml", f"e{number}"))
+    await settled()
+    if touched:
+        passes.workers.touch(ONE)
+        await settled()
+        assert passes.count() == 1
+    await until(lambda: passes.count() == 2)
+    assert len(passes.began) == 3  # of the others only the first one was there before them

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config
@@ -111,10 +113,22 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
             client_configuration=configuration,
             persist_config=False,
         )
+    configuration.proxy = configuration.proxy or _proxy_for(str(configuration.host))
+    # The client's own session looks for a proxy and for a netrc with every request, each in a thread: two hops on the
+    # way of every wake.
+    configuration.client_session_kwargs = {"trust_env": False}
     client = ApiClient(configuration)
     await client.rest_client.close()
     client.rest_client = _Rest(configuration)
     return Api(client)
+
+
+def _proxy_for(server: str) -> str | None:
+    """Return the proxy that the environment names for this server, as `HTTPS_PROXY` and `NO_PROXY` have it."""
+    url = urlsplit(server)
+    if url.hostname is None or proxy_bypass(url.hostname):
+        return None
+    return getproxies().get(url.scheme)
 
 
 def _load_service_account(configuration: Configuration) -> bool:

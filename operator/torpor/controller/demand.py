@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -31,6 +31,18 @@ class Heard:
 
     report: Json
     answered: bool
+    read: dict[tuple[str, str, str], GatewayReport] = field(default_factory=dict, compare=False)
+    """What has been read out of it, by gateway, endpoint and uid: every pass asks, and the answer is the same."""
+
+    def of(self, gateway: str, endpoint: str, uid: str) -> GatewayReport:
+        """Return its word on one endpoint, as `report_of` reads it."""
+        asked = (gateway, endpoint, uid)
+        if asked in self.read:
+            return self.read[asked]
+        found = report_of(gateway, self.report, endpoint, uid)
+        if endpoint in self.report.get("endpoints", {}):  # of a thousand that sleep nothing is kept
+            self.read[asked] = found
+        return found
 
 
 class DemandPoller:
@@ -143,7 +155,7 @@ class DemandPoller:
             if heard is None or not heard.answered:
                 unreachable.append(name)
             if heard is not None and heard.report:
-                reports.append(report_of(name, heard.report, "/".join(key), uid))
+                reports.append(heard.of(name, "/".join(key), uid))
         return Demand(tuple(reports), tuple(unreachable))
 
     async def close(self) -> None:

@@ -33,8 +33,10 @@ SLOWEST_STATUS_MS = 30_000
 WRITES_SHARE = 4
 """At most one part in so many of the time is spent on writing figures of one endpoint."""
 COUNT_SECONDS = 1.0
-AT_ONCE = 16
-WAITING = 16
+AT_ONCE = 4
+"""Writes under way at a time. They compete with the gateways' wakes for the API server: the slower it is, the smaller
+is their part of it."""
+WAITING = 28
 """Statuses that wait for their turn beside those being written. Beyond that passes wait: a thousand composed statuses
 would fill the memory, and be out of date when their turn comes."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from torpor import clock
 from torpor.controller.pauses import Pauses
@@ -12,6 +13,10 @@ from torpor.controller.seen import Key
 AT_ONCE = 16
 """Passes under way at a time. When the cluster is listed anew all endpoints are touched at once; unbounded, a thousand
 passes would keep the Lease from being renewed and the probes from being answered until the last had its turn."""
+SPREAD_SECONDS, SPREAD_MOST_SECONDS = 0.02, 1.0
+"""Pause of a touched endpoint for each one that waits or has its pass already, and the longest. A hundred that wake in
+one moment need nothing of the controller at first, but their passes would take the API server's time from the gateways'
+wakes; and of what happens to each of them meanwhile one pass speaks instead of several."""
 QUIET_SECONDS = 300.0
 """Longest time without a pass: what no event told is found then."""
 
@@ -28,6 +33,7 @@ class Workers:
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._stopped = False
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._busy = 0
         self._pauses = Pauses("the pass")
 
     def touch(self, key: Key) -> None:
@@ -59,19 +65,35 @@ class Workers:
 
     async def _work(self, key: Key) -> None:
         event = self._wake[key]
+        spread, due = SPREAD_MOST_SECONDS, float("inf")
         while True:
             try:
-                async with self._turns:
+                async with self._turn(min(spread, due - clock.monotonic())):
                     event.clear()
                     again_ms = await self._run(key)
                 self._pauses.over(key)
                 wait = _seconds_until(again_ms)
             except Exception as error:
                 wait = self._pauses.after(key, error)
+            due = clock.monotonic() + wait
             try:
                 await asyncio.wait_for(event.wait(), wait)
+                spread = SPREAD_MOST_SECONDS
             except TimeoutError:
-                continue
+                spread = 0.0  # what is due by the clock is not late for others' sake
+
+    @asynccontextmanager
+    async def _turn(self, longest: float) -> AsyncGenerator[None]:
+        """Wait in line, the pause before at most *longest* seconds, and hold a turn while the block runs."""
+        pause = min(SPREAD_SECONDS * self._busy, longest)
+        self._busy += 1
+        try:
+            if pause > 0:
+                await asyncio.sleep(pause)
+            async with self._turns:
+                yield
+        finally:
+            self._busy -= 1
 
 
 def _seconds_until(at_ms: int | None) -> float:
