@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -20,7 +19,8 @@ import aiohttp
 from bench.frame.interpreter import as_shipped, cpu_seconds
 from dev.cluster import HarnessError
 from dev.ports import free_port
-from tests.gateway.world import World, kubeconfig_of
+from tests.cluster_room.kubeconfig import write_kubeconfig
+from tests.gateway.world import World
 
 Json = dict[str, Any]
 READY_SECONDS = 30.0
@@ -78,8 +78,7 @@ async def running_gateway(
     """
     port, internal = free_port(), free_port()
     with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "kubeconfig"
-        config.write_text(json.dumps(kubeconfig_of(world.api.port)))
+        config = write_kubeconfig(Path(folder), f"http://127.0.0.1:{world.api.port}", token="t")
         env = (
             os.environ
             | QUIET
@@ -88,7 +87,7 @@ async def running_gateway(
                 "TORPOR_GATEWAY_PORT": str(port),
                 "TORPOR_GATEWAY_INTERNAL_PORT": str(internal),
                 "TORPOR_GATEWAY_POD_NAME": name,
-                "TORPOR_GATEWAY_KUBECONFIG": str(config),
+                "TORPOR_GATEWAY_KUBECONFIG": config,
                 "TORPOR_GATEWAY_LOG_LEVEL": "ERROR",
             }
             | {

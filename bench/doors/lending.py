@@ -27,18 +27,16 @@ async def lent(
         waiting: Returns of each new pod that has no address yet whose it is, by its uid. Called in a thread.
     """
     kept: set[str] = set()
-    given: set[str] = set()
-    served: set[str] = set()
+    given: dict[str, str] = {}  # pod → address
 
     async def lend() -> None:
         while True:
-            kept.update(_keep(owners.keys() - kept - given))
+            kept.update(_keep(owners.keys() - kept - set(given.values())))
             for pod, owner in (await asyncio.to_thread(waiting)).items():
                 strange = sorted(address for address in kept if owners[address] != owner)
-                if strange and pod not in served:
-                    served.add(pod)
+                if strange and pod not in given:
+                    given[pod] = strange[0]
                     kept.remove(strange[0])
-                    given.add(strange[0])
                     _give_next(strange[0])
             await asyncio.sleep(PERIOD)
 

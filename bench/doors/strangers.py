@@ -20,6 +20,7 @@ from dev.cluster.node import GPUS
 from dev.cluster.places import NODE
 from tests.cluster.apiserver import ENDPOINTS, PODS, ApiServer, Json
 from tests.cluster.space import HELLO, Space
+from torpor.manifests.names import ENDPOINT_LABEL
 
 GPU = "nvidia.com/gpu"
 KEEPS: Json = {"keepAlive": {"policy": "fixed", "after": "1h"}}
@@ -105,9 +106,12 @@ async def make_again(
 
     def pods() -> dict[str, tuple[str, str]]:
         """Of each pod by its uid: its endpoint, and its address or nothing."""
-        found = [(name, pod) for name in names for pod in space.pods(name)]
         return {
-            pod["metadata"]["uid"]: (name, pod["status"].get("podIP", "")) for name, pod in found
+            pod["metadata"]["uid"]: (
+                pod["metadata"]["labels"][ENDPOINT_LABEL],
+                pod["status"].get("podIP", ""),
+            )
+            for pod in space.pods()
         }
 
     for number in range(count):

@@ -10,6 +10,7 @@ import httpx
 from dev.install import Installed
 from tests.cluster.apiserver import DEPLOYMENTS, ENDPOINTS, PODS, ApiServer, Json, until
 from torpor.api.endpoint import InferenceEndpoint
+from torpor.manifests.names import ENDPOINT_LABEL
 
 ENGINE = "torpor.dev/component=engine"
 HELLO = [{"role": "user", "content": "say hello"}]
@@ -143,9 +144,10 @@ class Space:
         """Return `spec.replicas` of an endpoint's Deployment."""
         return int(self.deployment(name)["spec"].get("replicas") or 0)
 
-    def pods(self, name: str) -> list[Json]:
-        """Return an endpoint's engine pods, whatever their state."""
-        return self.api.items(self.path(PODS), f"{ENGINE},torpor.dev/endpoint={name}")
+    def pods(self, name: str = "") -> list[Json]:
+        """Return an endpoint's engine pods, or everybody's, whatever their state."""
+        its = f",{ENDPOINT_LABEL}={name}" if name else ""
+        return self.api.items(self.path(PODS), f"{ENGINE}{its}")
 
     def chat(self, name: str, timeout: float = 120.0, key: str | None = None, **body: Any) -> Reply:
         """Ask an endpoint of this namespace by its full name."""

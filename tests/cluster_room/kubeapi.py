@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from tests.cluster_room.kubeconfig import write_kubeconfig
 from torpor.cluster.connect import Api, connect
 
 Json = dict[str, Any]
@@ -84,9 +85,7 @@ class KubeApi:
             self._runner = None
 
     async def client(self, folder: Path) -> Api:
-        path = folder / "kubeconfig"
-        path.write_text(json.dumps(_kubeconfig(self.port)))
-        return await connect(str(path))
+        return await connect(write_kubeconfig(folder, f"http://127.0.0.1:{self.port}"))
 
     def writes(self) -> list[str]:
         """Every request that was no read, as `METHOD path`."""
@@ -228,14 +227,3 @@ def _pairs(obj: Json) -> set[str]:
 def _bare(obj: Json) -> Json:
     metadata = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
     return obj | {"metadata": metadata}
-
-
-def _kubeconfig(port: int) -> Json:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-        "users": [{"name": "u", "user": {}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.cluster_room.kubeconfig import write_kubeconfig
 from torpor.cluster.connect import connect
 
 WAIT = aiohttp.ClientTimeout(total=5)
@@ -44,18 +44,7 @@ async def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 async def ask(folder: Path, server: str, **cluster: str) -> None:
     """Ask for `/version` as a program with this kubeconfig does."""
-    context = {"cluster": "c", "user": "u"}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": server, **cluster}}],
-        "users": [{"name": "u", "user": {}}],
-        "contexts": [{"name": "x", "context": context}],
-        "current-context": "x",
-    }
-    path = folder / "kubeconfig"
-    path.write_text(json.dumps(config))
-    api = await connect(str(path))
+    api = await connect(write_kubeconfig(folder, server, **cluster))
     try:
         (await api.send("GET", "/version", timeout=WAIT)).close()
     finally:

@@ -231,18 +231,18 @@ def test_what_a_gateway_says_of_a_namesake_is_not_about_this_endpoint() -> None:
 
 
 def test_a_report_is_read_once_however_often_it_is_asked_for() -> None:
-    heard = Heard(SAID, answered=True)
-    assert heard.of("gw-1", "ml/tiny", "mine") == report_of("gw-1", SAID, "ml/tiny", "mine")
-    assert heard.of("gw-1", "ml/tiny", "mine") is heard.of("gw-1", "ml/tiny", "mine")
+    heard = Heard("gw-1", SAID, answered=True)
+    assert heard.of("ml/tiny", "mine") == report_of("gw-1", SAID, "ml/tiny", "mine")
+    assert heard.of("ml/tiny", "mine") is heard.of("ml/tiny", "mine")
     other = SAID | {"endpoints": {"ml/tiny": SAID["endpoints"]["ml/tiny"] | {"uid": "old"}}}
-    renewed = Heard(other, answered=True)
-    assert renewed.of("gw-1", "ml/tiny", "old").in_flight == 2
-    assert renewed.of("gw-1", "ml/tiny", "new").in_flight == 0
+    renewed = Heard("gw-1", other, answered=True)
+    assert renewed.of("ml/tiny", "old").in_flight == 2
+    assert renewed.of("ml/tiny", "new").in_flight == 0
 
 
 def test_nothing_is_kept_of_endpoints_that_no_gateway_speaks_of() -> None:
-    heard = Heard(SAID, answered=True)
-    assert heard.of("gw-1", "ml/sleeps", "mine") == GatewayReport("gw-1", 5_000, 1_000)
+    heard = Heard("gw-1", SAID, answered=True)
+    assert heard.of("ml/sleeps", "mine") == GatewayReport("gw-1", 5_000, 1_000)
     assert heard.read == {}
 
 

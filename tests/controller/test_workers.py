@@ -189,13 +189,18 @@ def spread(monkeypatch: pytest.MonkeyPatch, each: float, most: float) -> None:
     monkeypatch.setattr(workers, "SPREAD_MOST_SECONDS", most)
 
 
+def touch_three(passes: Passes) -> None:
+    """Touch three others at once; none of their passes ends."""
+    passes.gate.clear()
+    for number in range(3):
+        passes.workers.touch(("ml", f"e{number}"))
+
+
 async def test_who_is_touched_while_others_wait_waits_longer(
     passes: Passes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spread(monkeypatch, each=60, most=120)
-    passes.gate.clear()
-    for number in range(3):
-        passes.workers.touch(("ml", f"e{number}"))
+    touch_three(passes)
     await settled()
     assert [key for key, _ in passes.began] == [("ml", "e0")]
 
@@ -204,9 +209,7 @@ async def test_a_crowd_waits_no_longer_than_the_most(
     passes: Passes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spread(monkeypatch, each=60, most=0.01)
-    passes.gate.clear()
-    for number in range(3):
-        passes.workers.touch(("ml", f"e{number}"))
+    touch_three(passes)
     await until(lambda: len(passes.began) == 3)
 
 
@@ -233,9 +236,7 @@ async def test_who_is_due_is_not_late_for_others(
     passes.workers.touch(ONE)
     await until(lambda: passes.count() == 1)
     spread(monkeypatch, each=60, most=120)
-    passes.gate.clear()
-    for number in range(3):
-        passes.workers.touch(("ml", f"e{number}"))
+    touch_three(passes)
     await settled()
     if touched:
         passes.workers.touch(ONE)

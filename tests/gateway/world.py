@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.cluster_room.kubeconfig import write_kubeconfig
 from tests.gateway.apiserver import DEPLOYMENTS, ENDPOINTS, PODS, ApiServer
 from tests.gateway.engines import Engine
 from torpor.api.endpoint import own_name
@@ -64,10 +65,10 @@ class World:
         return self
 
     async def add_gateway(self, name: str = "gateway-1") -> Gateway:
-        path = self._folder / "kubeconfig"
-        path.write_text(json.dumps(kubeconfig_of(self.api.port)))
+        server = f"http://127.0.0.1:{self.api.port}"
+        path = write_kubeconfig(self._folder, server, token="t")
         settings = GatewaySettings(**self._settings | {"pod_name": name})
-        gateway = Gateway(await connect(str(path)), settings, PrometheusGatewayMetrics())
+        gateway = Gateway(await connect(path), settings, PrometheusGatewayMetrics())
         self.gateways.append(gateway)
         await gateway.start()
         await self.synced(gateway)
@@ -265,15 +266,3 @@ class World:
         while (await self.internal("/readyz", number))[0] != 200:
             assert time.monotonic() < deadline, "the gateway did not become ready"
             await asyncio.sleep(0.005)
-
-
-def kubeconfig_of(port: int) -> Json:
-    cluster = {"server": f"http://127.0.0.1:{port}"}
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "test",
-        "clusters": [{"name": "test", "cluster": cluster}],
-        "users": [{"name": "test", "user": {"token": "t"}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-    }

@@ -29,17 +29,18 @@ GATHER_SECONDS = 0.005
 class Heard:
     """The last answer of one gateway, and whether the latest question was answered."""
 
+    gateway: str
     report: Json
     answered: bool
-    read: dict[tuple[str, str, str], GatewayReport] = field(default_factory=dict, compare=False)
-    """What has been read out of it, by gateway, endpoint and uid: every pass asks, and the answer is the same."""
+    read: dict[tuple[str, str], GatewayReport] = field(default_factory=dict, compare=False)
+    """What has been read out of it, by endpoint and uid: every pass asks, and the answer is the same."""
 
-    def of(self, gateway: str, endpoint: str, uid: str) -> GatewayReport:
+    def of(self, endpoint: str, uid: str) -> GatewayReport:
         """Return its word on one endpoint, as `report_of` reads it."""
-        asked = (gateway, endpoint, uid)
+        asked = (endpoint, uid)
         if asked in self.read:
             return self.read[asked]
-        found = report_of(gateway, self.report, endpoint, uid)
+        found = report_of(self.gateway, self.report, endpoint, uid)
         if endpoint in self.report.get("endpoints", {}):  # of a thousand that sleep nothing is kept
             self.read[asked] = found
         return found
@@ -105,7 +106,7 @@ class DemandPoller:
         for name, answer in zip(pods, answers, strict=True):
             last = self._heard.get(name)
             report = _newer(last.report if last else {}, answer)
-            self._heard[name] = Heard(report, answered=answer is not None)
+            self._heard[name] = Heard(name, report, answered=answer is not None)
 
     def demand(self, key: Key) -> Demand:
         """Return what is known of one endpoint; gateways that were never asked yet are unreachable."""
@@ -155,7 +156,7 @@ class DemandPoller:
             if heard is None or not heard.answered:
                 unreachable.append(name)
             if heard is not None and heard.report:
-                reports.append(heard.of(name, "/".join(key), uid))
+                reports.append(heard.of("/".join(key), uid))
         return Demand(tuple(reports), tuple(unreachable))
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ has ended before it was ever ready is, and so is an image that the registry refu
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from torpor.api.conditions import Reason
 from torpor.domain.observation import Fault
@@ -15,7 +15,9 @@ from torpor.manifests import names
 
 Json = dict[str, Any]
 
-_IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+NOT_PULLED: Final = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+)
 _CONFIG = frozenset({"CreateContainerConfigError", "CreateContainerError"})
 _PASSING = (
     "failed to sync",
@@ -80,7 +82,7 @@ def _container_fault(container: Json) -> Fault | None:
     waiting = state.get("waiting") or {}
     why = waiting.get("reason", "")
     said = _short(waiting.get("message") or "")
-    if why in _IMAGE:
+    if why in NOT_PULLED:
         return Fault(
             Reason.IMAGE_PULL_FAILED,
             f"image {container.get('image')} cannot be pulled: {said or why}",

@@ -7,7 +7,12 @@ from typing import Any
 
 from torpor.api.conditions import Reason
 from torpor.cluster.podtimes import epoch_ms as ms
-from torpor.controller.faults import is_passing, termination_message, uncreated_weights
+from torpor.controller.faults import (
+    NOT_PULLED,
+    is_passing,
+    termination_message,
+    uncreated_weights,
+)
 from torpor.domain.prewarmjobs import JobKind, JobSeen, JobState, Progress
 from torpor.manifests import names
 
@@ -126,7 +131,7 @@ def _stuck(container: Json) -> tuple[str, str] | None:
         missing = reason == Reason.WEIGHTS_SECRET_NOT_FOUND
         what = "the credentials cannot be read" if missing else "the container cannot be created"
         return reason, f"{what}: {said}"
-    if why in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
+    if why in NOT_PULLED:
         return (
             "ImagePullFailed",
             f"image {container.get('image')} cannot be pulled: {said or why}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from torpor import clock
 from torpor.controller.pauses import Pauses
@@ -65,10 +65,10 @@ class Workers:
 
     async def _work(self, key: Key) -> None:
         event = self._wake[key]
-        spread, due = SPREAD_MOST_SECONDS, float("inf")
+        due = float("inf")
         while True:
             try:
-                async with self._turn(min(spread, due - clock.monotonic())):
+                async with self._turn(due):
                     event.clear()
                     again_ms = await self._run(key)
                 self._pauses.over(key)
@@ -76,16 +76,14 @@ class Workers:
             except Exception as error:
                 wait = self._pauses.after(key, error)
             due = clock.monotonic() + wait
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), wait)
-                spread = SPREAD_MOST_SECONDS
-            except TimeoutError:
-                spread = 0.0  # what is due by the clock is not late for others' sake
 
     @asynccontextmanager
-    async def _turn(self, longest: float) -> AsyncGenerator[None]:
-        """Wait in line, the pause before at most *longest* seconds, and hold a turn while the block runs."""
-        pause = min(SPREAD_SECONDS * self._busy, longest)
+    async def _turn(self, due: float) -> AsyncGenerator[None]:
+        """Wait in line and hold a turn while the block runs; what is *due* by the clock is not late for others."""
+        left = due - clock.monotonic()
+        pause = min(SPREAD_SECONDS * self._busy, SPREAD_MOST_SECONDS, left)
         self._busy += 1
         try:
             if pause > 0:
