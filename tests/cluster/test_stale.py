@@ -15,7 +15,7 @@ from tests.cluster.space import Space
 
 pytestmark = pytest.mark.cluster
 
-NAMESAKES = 2
+NAMESAKES = 4
 
 
 def test_endpoints_made_again_under_their_names_answer_with_their_own_weights(
