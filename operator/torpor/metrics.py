@@ -18,6 +18,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from torpor.sums import Times, Totals
+
 SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 """Buckets of everything that lasts: from a cached answer to a cold start of a large model."""
 
@@ -112,7 +114,7 @@ class GatewayMetrics(Protocol):
         ...
 
 
-Instrument = TypeVar("Instrument", Counter, Gauge, Histogram)
+Instrument = TypeVar("Instrument", Counter, Gauge)
 
 
 class _Children(Generic[Instrument]):
@@ -149,12 +151,12 @@ class PrometheusGatewayMetrics:
         """Make the instruments; names start with `torpor_gateway_`."""
         self.registry = CollectorRegistry()
         ours, theirs = Whose._fields, (*Whose._fields, *Client._fields)
-        self._requests = self._counter("requests", "Requests by answer.", *theirs, "code")
-        self._on_pods = self._counter(
+        self._requests = self._total("requests", "Requests by answer.", *theirs, "code")
+        self._on_pods = self._total(
             "in_flight_seconds", "Time that requests were on pods, added up.", *theirs
         )
-        self._tokens = self._counter("tokens", "Tokens as engines report them.", *theirs, "kind")
-        self._cached = self._counter(
+        self._tokens = self._total("tokens", "Tokens as engines report them.", *theirs, "kind")
+        self._cached = self._total(
             "cached_prompt_tokens",
             "Part of the prompt tokens that the engine had in its cache, where it says so.",
             *theirs,
@@ -188,21 +190,21 @@ class PrometheusGatewayMetrics:
         self, whose: Whose, client: Client, status: int, seconds: float, on_pods: float
     ) -> None:
         """Count it."""
-        self._requests.at(*whose, *client, str(status)).inc()
-        self._on_pods.at(*whose, *client).inc(on_pods)
-        self._seconds.at(*whose).observe(seconds)
+        self._requests.add((whose, client, str(status)), 1)
+        self._on_pods.add((whose, client), on_pods)
+        self._seconds.observe(whose, seconds)
 
     def turned_away(self, status: int) -> None:
         """Count it, under no endpoint."""
-        self._requests.at(*NOBODY, *Client(), str(status)).inc()
+        self._requests.add((NOBODY, Client(), str(status)), 1)
 
     def first_byte(self, whose: Whose, seconds: float) -> None:
         """Count it."""
-        self._first_byte.at(*whose).observe(seconds)
+        self._first_byte.observe(whose, seconds)
 
     def waited(self, whose: Whose, seconds: float) -> None:
         """Count it."""
-        self._waited.at(*whose).observe(seconds)
+        self._waited.observe(whose, seconds)
 
     def wake_written(self, whose: Whose, outcome: str, seconds: float) -> None:
         """Count it."""
@@ -221,10 +223,10 @@ class PrometheusGatewayMetrics:
         self, whose: Whose, client: Client, prompt: int, completion: int, cached: int | None
     ) -> None:
         """Count them; without a word of the cache there is no series, which is not the same as 0."""
-        self._tokens.at(*whose, *client, "prompt").inc(prompt)
-        self._tokens.at(*whose, *client, "completion").inc(completion)
+        self._tokens.add((whose, client, "prompt"), prompt)
+        self._tokens.add((whose, client, "completion"), completion)
         if cached is not None:
-            self._cached.at(*whose, *client).inc(cached)
+            self._cached.add((whose, client), cached)
 
     def load(self, whose: Whose, waiting: int, in_flight: int, held_bytes: int) -> None:
         """Set the gauges."""
@@ -246,18 +248,18 @@ class PrometheusGatewayMetrics:
         values = gone.whose._asdict()
         values |= {} if gone.key is None else {"key": gone.key}
         values |= {} if gone.adapter is None else {"adapter": gone.adapter}
-        for counter in (
+        for series in (
             self._requests,
             self._on_pods,
             self._tokens,
             self._cached,
-            self._retries,
-            self._failures,
-            self._wakes,
+            self._seconds,
+            self._first_byte,
+            self._waited,
         ):
-            counter.forget(values)
-        for histogram in (self._seconds, self._first_byte, self._waited):
-            histogram.forget(values)
+            series.forget(values)
+        for instrument in (self._retries, self._failures, self._wakes):
+            instrument.forget(values)
         for gauge in (self._waiting, self._in_flight, self._held):
             gauge.forget(values)
 
@@ -269,10 +271,11 @@ class PrometheusGatewayMetrics:
         made = Counter(f"torpor_gateway_{name}", words, labels, registry=self.registry)
         return _Children(made, *labels)
 
-    def _times(self, name: str, words: str) -> _Children[Histogram]:
-        name, labels = f"torpor_gateway_{name}", Whose._fields
-        made = Histogram(name, words, labels, buckets=SECONDS, registry=self.registry)
-        return _Children(made, *labels)
+    def _total(self, name: str, words: str, *labels: str) -> Totals:
+        return Totals(f"torpor_gateway_{name}", words, labels, self.registry)
+
+    def _times(self, name: str, words: str) -> Times:
+        return Times(f"torpor_gateway_{name}", words, Whose._fields, SECONDS, self.registry)
 
     def _gauge(self, name: str, words: str) -> _Children[Gauge]:
         made = Gauge(f"torpor_gateway_{name}", words, Whose._fields, registry=self.registry)

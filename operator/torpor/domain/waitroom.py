@@ -158,9 +158,12 @@ class Written:
     """What went wrong, for people."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Grant:
-    """Send this request to that pod now; it counts as in flight from here on."""
+    """Send this request to that pod now; it counts as in flight from here on.
+
+    One is made with every request, and one that is frozen takes three times as long to make.
+    """
 
     ticket: int
     uid: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from torpor.domain.waitroom import Refusal
@@ -51,7 +52,7 @@ def read_ask(path: str, content_type: str, body: bytes) -> Ask | Refusal:
     if content_type.lower().startswith("multipart/form-data"):
         return _read_multipart(content_type, body)
     try:
-        members = json.loads(body.decode("utf-8"))
+        members = _decoder.decode(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         return Refusal(400, "invalid_json", f"The body is not valid JSON: {error}")
     if not isinstance(members, dict):
@@ -94,8 +95,14 @@ def _put_model(body: bytes, members: Json, name: str) -> bytes:
     if body.count(b'"model"') == 1 and b"\\u" not in body:
         found = _model.search(body)
         if found is not None:
-            return body[: found.start(1)] + json.dumps(name).encode() + body[found.end(1) :]
+            return body[: found.start(1)] + _quoted(name) + body[found.end(1) :]
     return rewrite(body, members, {"model": name})
+
+
+@lru_cache(maxsize=1024)
+def _quoted(name: str) -> bytes:
+    """Return an engine's name as a JSON string: there are as many as endpoints and adapters that are asked."""
+    return json.dumps(name).encode()
 
 
 def rewrite(body: bytes, members: Json, changes: Json) -> bytes:

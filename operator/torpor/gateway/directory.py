@@ -56,6 +56,7 @@ class Scope(NamedTuple):
 
 
 EVERYTHING = Scope()
+_ANYBODY = Client()
 
 
 class Directory:
@@ -94,9 +95,10 @@ class Directory:
         self, model: str, digest: bytes | None, scope: Scope = EVERYTHING
     ) -> Entry | Refusal:
         """Return the endpoint within *scope* that *model* means for this caller, or why there is none."""
-        found = [
-            entry for entry in self._named(model, scope.only) if entry.keys or not scope.locked
-        ]
+        named = self._named(model, scope.only)
+        if len(named) == 1 and not (named[0].keys or scope.locked):
+            return named[0]
+        found = [entry for entry in named if entry.keys or not scope.locked]
         if not found:
             return self._unknown(model, digest, scope)
         usable = [entry for entry in found if may_use(entry, digest)]
@@ -169,6 +171,8 @@ def engine_name(entry: Entry, model: str) -> str:
 
 def client_of(entry: Entry, digest: bytes | None, name: str) -> Client:
     """Return whom a request counts for that may use the endpoint and asks its engine for *name*."""
+    if not (entry.keys or entry.adapters):
+        return _ANYBODY
     known = zip(entry.keys, entry.key_names, strict=False)
     key = next((called for key, called in known if key == digest), "")
     return Client(key, name if name in entry.adapters else "")

@@ -11,10 +11,10 @@ from torpor.domain.waitroom import Refusal
 from torpor.gateway import openai
 from torpor.gateway.absent import explain_absence
 from torpor.gateway.accesslog import AccessLog, Visit
-from torpor.gateway.asking import Ask, read_ask
+from torpor.gateway.asking import read_ask
 from torpor.gateway.catalogue import Entry
 from torpor.gateway.confirming import Confirmer
-from torpor.gateway.directory import Scope, read_digest, uninvited
+from torpor.gateway.directory import EVERYTHING, Scope, read_digest, uninvited
 from torpor.gateway.exchange import Exchange
 from torpor.gateway.hall import Hall
 from torpor.gateway.holding import Holding, Holdings
@@ -29,7 +29,7 @@ from torpor.gateway.requestid import RequestIds
 from torpor.gateway.tally import CLIENT_LEFT
 from torpor.gateway.unpacking import Unpacker, find_unpacker
 from torpor.gateway.upstream import Upstream
-from torpor.gateway.wire.clients import Handler
+from torpor.gateway.wire.clients import Answering, Handler
 from torpor.gateway.wire.requests import BadBody, Request
 from torpor.settings.programs import GatewaySettings
 
@@ -91,36 +91,41 @@ class Door:
         Every answer closes its connection, so that the client's next one leads to the engine once that is awake.
         """
 
-        async def handle(request: Request) -> None:
+        def handle(request: Request) -> Answering:
             request.only = key
-            await self.handle(request)
+            return self.handle(request)
 
         return handle
 
-    async def outside(self, request: Request) -> None:
+    def outside(self, request: Request) -> Answering:
         """Answer one request at the port for the world outside the cluster: endpoints without keys are not there."""
         request.outside = True
-        await self.handle(request)
+        return self.handle(request)
 
-    async def handle(self, request: Request) -> None:
+    def handle(self, request: Request) -> Answering:
         """Answer one request, whatever happens."""
         name_request(request, self._ids.of(request.headers.get(REQUEST_ID)))
         request.reply.closes |= self.closing or request.only is not None
         if self._access_log is None:
-            await self._handle(request, None)
-            return
+            return self._handle(request, None)
+        return self._write_down(request, self._access_log)
+
+    async def _write_down(self, request: Request, access_log: AccessLog) -> None:
         visit = Visit()
         try:
             await self._handle(request, visit)
             if visit.status == CLIENT_LEFT and not visit.endpoint:
                 visit.status = request.reply.status or CLIENT_LEFT
         finally:
-            self._access_log.add(visit.line(request))
+            access_log.add(visit.line(request))
 
     async def _handle(self, request: Request, visit: Visit | None) -> None:
         self.active += 1
         try:
-            await self._answer(request, visit)
+            if request.path in MODEL_PATHS and request.method == "POST":
+                await self._ask(request, visit)
+            else:
+                self._answer(request)
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             bug = Refusal(500, "internal_error", "the gateway failed; its log says why")
@@ -136,12 +141,10 @@ class Door:
         self._hall.tools.metrics.turned_away(refusal.status)
         return refusal_parts(refusal)
 
-    async def _answer(self, request: Request, visit: Visit | None) -> None:
+    def _answer(self, request: Request) -> None:
+        """Answer what needs no engine."""
         path = request.path
         if path in MODEL_PATHS:
-            if request.method == "POST":
-                await self._ask(request, path, visit)
-                return
             words = f"{path} takes only POST"
             self._turn_away(request, Refusal(405, "method_not_allowed", words))
             return
@@ -154,55 +157,53 @@ class Door:
                 return
         self._turn_away(request, explain_absence(request.method, path))
 
-    async def _ask(self, request: Request, path: str, visit: Visit | None) -> None:
+    async def _ask(self, request: Request, visit: Visit | None) -> None:
         """Take a request that names a model through the chain: key, body, model, waiting room, engine."""
         digest, scope = _caller(request)
-        if not self._hall.directory.welcomes(digest, scope):
+        hall = self._hall
+        if not hall.directory.welcomes(digest, scope):
             self._turn_away(request, uninvited(digest))
             return
         with Holding(self.holdings) as holding:
-            ask = await self._listen(request, path, holding)
+            body = self._take(request, holding)
+            if body is None:
+                body = await self._read(request, holding)
+            if isinstance(body, Refusal):
+                self._turn_away(request, body)
+                return
+            ask = read_ask(request.path, request.headers.get(b"content-type"), body)
+            del body  # nothing but what was asked keeps it
             if isinstance(ask, Refusal):
                 self._turn_away(request, ask)
                 return
             if visit is not None:
                 visit.model = ask.model
-            entry = await self._find(ask.model, digest, scope)
+            entry = hall.directory.resolve(ask.model, digest, scope)
+            if isinstance(entry, Entry) and hall.desk(entry).room.refusal is not None:
+                await self._confirmer.confirm(entry)  # before its status refuses anybody
+                entry = hall.directory.resolve(ask.model, digest, scope)
             if isinstance(entry, Refusal):
-                unknown = entry.status == 404 and not self._hall.endpoints.heard
+                unknown = entry.status == 404 and not hall.endpoints.heard
                 self._turn_away(request, starting() if unknown else entry)
                 return
-            desk, settings = self._hall.desk(entry), self._settings
-            way = (self._upstream, settings)
-            await Exchange(request, ask, digest, holding, desk, *way, visit=visit).run()
+            way = (hall.desk(entry), self._upstream, self._settings)
+            await Exchange(request, ask, digest, holding, *way, visit=visit).run()
 
-    async def _find(self, model: str, digest: bytes | None, scope: Scope) -> Entry | Refusal:
-        """Return the endpoint that a name means; before its status refuses anybody, it is read once more."""
-        directory = self._hall.directory
-        entry = directory.resolve(model, digest, scope)
-        if isinstance(entry, Refusal) or self._hall.desk(entry).room.refusal is None:
-            return entry
-        await self._confirmer.confirm(entry)
-        return directory.resolve(model, digest, scope)
-
-    async def _listen(self, request: Request, path: str, holding: Holding) -> Ask | Refusal:
-        """Return what the request asks for, which its body says; nothing else keeps the body."""
-        body = await self._read(request, holding)
-        if isinstance(body, Refusal):
-            return body
-        return read_ask(path, request.headers.get(b"content-type"), body)
+    def _take(self, request: Request, holding: Holding) -> bytes | Refusal | None:
+        """Return the body, which must be known before its model is; None if it takes time to have it."""
+        if not request.complete or request.headers.has(b"content-encoding"):
+            return None
+        body, limit = request.take(), self._settings.max_body_bytes
+        return _too_large(limit) if len(body) > limit else holding.grow(len(body)) or body
 
     async def _read(self, request: Request, holding: Holding) -> bytes | Refusal:
-        """Return the body, which must be known before its model is; bounded in bytes and in time."""
+        """Return the body once it is there; bounded in bytes and in time."""
         limit = self._settings.max_body_bytes
         if (request.length or 0) > limit:
-            return Refusal(413, "body_too_large", f"The body has more than {limit} bytes")
+            return _too_large(limit)
         unpacker = find_unpacker(request.headers.get(b"content-encoding"), limit)
         if isinstance(unpacker, Refusal):
             return unpacker
-        if request.complete and unpacker is None:
-            body = request.take()
-            return holding.grow(len(body)) or body
         if request.awaits_go:
             request.say_go()
         try:
@@ -222,7 +223,7 @@ class Door:
             if unpacker is not None:
                 part = unpacker.unpack(part)
             if holding.size + len(part) > limit:
-                return Refusal(413, "body_too_large", f"The body has more than {limit} bytes")
+                return _too_large(limit)
             if (full := holding.grow(len(part))) is not None:
                 return full
             parts.append(part)
@@ -251,4 +252,11 @@ class Door:
 
 def _caller(request: Request) -> tuple[bytes | None, Scope]:
     """Return the digest of a request's key, and what it may mean."""
-    return read_digest(request.headers.get(b"authorization")), Scope(request.only, request.outside)
+    digest = read_digest(request.headers.get(b"authorization"))
+    if request.only is None and not request.outside:
+        return digest, EVERYTHING
+    return digest, Scope(request.only, request.outside)
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, "body_too_large", f"The body has more than {limit} bytes")

@@ -113,7 +113,10 @@ class Tally:
 
     def begin(self, uid: str, now_ms: int) -> None:
         """Note that a request goes to a pod."""
-        self.pods.setdefault(uid, Busy()).begin(now_ms)
+        busy = self.pods.get(uid)
+        if busy is None:
+            busy = self.pods[uid] = Busy()
+        busy.begin(now_ms)
 
     def end(self, uid: str, now_ms: int) -> None:
         """Note that a request on a pod ended."""

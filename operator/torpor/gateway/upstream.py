@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from torpor import clock
 from torpor.gateway.wire.engines import Answer, Broke, Unreached
@@ -25,9 +26,9 @@ class Upstream:
         self._connect_timeout = settings.connect_timeout
         self._pool = EnginePool(settings.upstream_idle_timeout, settings.upstream_silence)
 
-    async def send(
+    def send(
         self, address: str, target: str, fields: bytes, body: bytes, timeout: float
-    ) -> Answer:
+    ) -> Coroutine[Any, Any, Answer]:
         """POST *body* with the header lines *fields* and return the answer once its head is there.
 
         Raises:
@@ -36,7 +37,7 @@ class Upstream:
             TimeoutError: no answer began within *timeout* seconds.
         """
         head = b"POST %b HTTP/1.1\r\n%b" % (target.encode("utf-8", "surrogateescape"), fields)
-        return await self._pool.send(address, head, body, self._connect_timeout, timeout)
+        return self._pool.send(address, head, body, self._connect_timeout, timeout)
 
     async def probe(self, model: str, where: Callable[[], str | None]) -> bool:
         """Ask at the address that *where* gives until it serves *model*, or until *where* gives None.

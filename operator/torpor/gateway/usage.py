@@ -15,6 +15,7 @@ import re
 from typing import Any, NamedTuple
 
 _KEY = b'"usage"'
+_MEMBER = b',"usage":{'
 _decoder = json.JSONDecoder()
 WINDOW = 256 * 1024
 """Bytes kept from the end of a JSON answer: engines put `usage` there."""
@@ -113,6 +114,11 @@ class StreamUsage:
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what of *chunk*, and of what was held, may go to the client now."""
+        if not self._held and chunk.endswith(b"\n\n"):
+            at = chunk.find(_KEY)
+            if at < 0:
+                return chunk
+            return (self._stats and self._cut(chunk, at)) or self._read(chunk)
         if self._held:
             chunk = self._held + chunk
             self._held = b""
@@ -127,6 +133,16 @@ class StreamUsage:
         """Return what was still held when the answer ended."""
         held, self._held = self._held, b""
         return held if not held or _KEY not in held else self._read(held)
+
+    def _cut(self, chunk: bytes, at: int) -> bytes:
+        """Take out the only usage in a chunk, if it is the last member of an event, as engines put it; else b""."""
+        before, end = at - 1, chunk.find(b"}", at)
+        if end != len(chunk) - 4 or not chunk.endswith(b"}}\n\n"):
+            return b""
+        if not chunk.startswith(_MEMBER, before) or chunk.endswith(_NOTHING_ELSE, 0, before):
+            return b""
+        self._latest = chunk[before + len(_MEMBER) - 1 : end + 1]
+        return chunk[:before] + chunk[end + 1 :]
 
     def _take_out(self, chunk: bytes) -> bytes:
         """Take the usage out of chunks that say something else as well; the last one, which does not, is left alone.

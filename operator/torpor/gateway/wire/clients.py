@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from torpor.domain.waitroom import Refusal
 from torpor.gateway.wire.crowd import Crowd, Limits
@@ -17,7 +17,8 @@ from torpor.gateway.wire.requests import Brake, Request
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Request], Awaitable[None]]
+Answering = Coroutine[Any, Any, None]
+Handler = Callable[[Request], Answering]
 Complain = Callable[[Refusal], tuple[list[bytes], bytes]]
 """Gives header lines and body of an error for somebody whose request could not be read."""
 REFUSED_SECONDS = 1.0
@@ -78,7 +79,7 @@ class Connection(asyncio.Protocol):
         """Cancel what runs: a client that is gone stops counting at once."""
         self._port.mine.discard(self)
         self._port.crowd.leave(self)
-        self._reader.deaf = True
+        self._reader.end()
         self._queue.clear()
         if self.task is not None:
             self.task.cancel()

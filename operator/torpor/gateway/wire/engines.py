@@ -167,23 +167,18 @@ class EngineConnection(asyncio.Protocol):
         self._until_closed = False
         """The body ends with the connection, since its head says nothing else."""
 
-    async def ask(self, message: list[bytes], deadline: float) -> Answer:
-        """Write a request and return its answer once the head is there.
+    def ask(self, message: list[bytes], deadline: float) -> asyncio.Future[Answer]:
+        """Write a request; the future has its answer once the head is there.
 
-        Raises:
-            Broke: the connection ended without one.
-            TimeoutError: it did not come until *deadline*.
+        It fails with Broke if the connection ends without one, and with a TimeoutError if it does not come until
+        *deadline*. Whoever waits for it no longer must abort the transport.
         """
         self.deadline = deadline
-        self._head = asyncio.get_running_loop().create_future()
+        head = self._head = asyncio.get_running_loop().create_future()
         self._answer = None
         for part in message:
             self.transport.write(part)
-        try:
-            return await self._head
-        except BaseException:
-            self.transport.abort()
-            raise
+        return head
 
     def expire(self) -> None:
         """End what runs, since its deadline has passed."""
@@ -208,6 +203,7 @@ class EngineConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell who still waits for an answer on it."""
+        del self._parser  # it knows this connection: the two would wait for the garbage collector
         self._pool.drop(self)
         if self._answer is not None and self._until_closed and exc is None:
             self._answer.finish()
@@ -224,7 +220,7 @@ class EngineConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take in a field; those after the body say nothing."""
         if self._answer is None:
-            self._headers.add(name, value)
+            self._headers.fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Give the answer to who waits for it; `100 Continue` and the like are none."""
@@ -256,7 +252,8 @@ class EngineConnection(asyncio.Protocol):
                 self.transport.close()
 
     def _end(self, error: Exception) -> None:
-        if self._head is not None and not self._head.done():
-            self._head.set_exception(error)
+        head, self._head = self._head, None  # kept, it would keep the error, its frames and so this connection
+        if head is not None and not head.done():
+            head.set_exception(error)
         if self._answer is not None:
             self._answer.fail(error)

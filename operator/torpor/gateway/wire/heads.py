@@ -38,34 +38,33 @@ class Headers:
     def __init__(self) -> None:
         """Start without any."""
         self.fields: list[tuple[bytes, bytes]] = []
-        """Name and value, as sent and in order."""
-        self._first: dict[bytes, bytes] = {}
-
-    def add(self, name: bytes, value: bytes) -> None:
-        """Append one field."""
-        self.fields.append((name, value))
-        self._first.setdefault(name.lower(), value)
+        """Name and value, as sent and in order; whoever reads a head appends to it, and only then."""
+        self._first: dict[bytes, bytes] | None = None
 
     def get(self, name: bytes) -> str:
         """Return the first value of a field whose *name* is given in lower case, or "" if it is not there."""
-        value = self._first.get(name)
+        value = (self._first or self._index()).get(name)
         return value.decode("utf-8", "surrogateescape") if value is not None else ""
 
     def has(self, name: bytes) -> bool:
         """Return whether there is a field of that name, given in lower case."""
-        return name in self._first
+        return name in (self._first or self._index())
 
     def passed_on(self, without: frozenset[bytes]) -> list[bytes]:
         """Return the lines for the next hop: all but those named in *without* and in `Connection`."""
-        if (said := self._first.get(b"connection")) is not None:
-            named = {token.strip() for token in said.lower().split(b",")}
-            if not named <= _USUAL:
-                without = without | named
+        said = (self._first or self._index()).get(b"connection")
+        if said is not None and said not in _USUAL:
+            without = without | {token.strip() for token in said.lower().split(b",")}
         return [
             b"%b: %b\r\n" % (name, value)
             for name, value in self.fields
             if name.lower() not in without
         ]
+
+    def _index(self) -> dict[bytes, bytes]:
+        first = {name.lower(): value for name, value in reversed(self.fields)}
+        self._first = first
+        return first
 
 
 def status_line(status: int) -> bytes:

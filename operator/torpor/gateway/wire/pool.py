@@ -48,7 +48,11 @@ class EnginePool:
         connection = self._take(address) or await self._connect(address, connect_timeout)
         head = b"%bHost: %b\r\nContent-Length: %d\r\n\r\n" % (head, address.encode(), len(body))
         message = [head + body] if len(body) <= JOINED else [head, body]
-        return await connection.ask(message, deadline)
+        try:
+            return await connection.ask(message, deadline)
+        except BaseException:
+            connection.transport.abort()
+            raise
 
     def give_back(self, connection: EngineConnection) -> None:
         """Keep a connection for the next request to its address."""

@@ -93,6 +93,12 @@ class RequestReader:
             coming, self._coming = self._coming, None
             self._taker.misread(refusal, coming)
 
+    def end(self) -> None:
+        """Read no more, and let go of everything: who takes and the parser know this reader, and it knows them."""
+        self.deaf = True
+        self._coming = self._last = None
+        del self._parser, self._taker
+
     # The parser's side
 
     def on_message_begin(self) -> None:
@@ -109,7 +115,7 @@ class RequestReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take in a field; those after the body say nothing."""
         if self.in_head:
-            self._headers.add(name, value)
+            self._headers.fields.append((name, value))
             self._head_size += len(name) + len(value) + 4
 
     def on_headers_complete(self) -> None:

@@ -203,11 +203,11 @@ class Reply:
 
     def write(self, data: bytes) -> None:
         """Send more of the body; whoever writes much is braked, see `brake_with`."""
-        self.sent += len(data)
-        if not self._line.transport.is_closing():
-            self._line.transport.write(
-                b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
-            )
+        size = len(data)
+        self.sent += size
+        transport = self._line.transport
+        if not transport.is_closing():
+            transport.write(b"%x\r\n%b\r\n" % (size, data) if self._chunked else data)
 
     def end(self) -> None:
         """Say that the body is complete."""
