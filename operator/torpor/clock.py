@@ -14,6 +14,5 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def monotonic() -> float:
-    """Return seconds of a clock that never jumps: for deadlines and durations inside one process."""
-    return time.monotonic()
+monotonic = time.monotonic
+"""Returns seconds of a clock that never jumps: for deadlines and durations inside one process."""

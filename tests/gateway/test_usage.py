@@ -84,10 +84,12 @@ STATS = [
     b'data: {"choices":[{"delta":{"content":"a,\\"usage\\":{}"}}],"usage":{"prompt_tokens":7,'
     b'"total_tokens":8,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":4}},"x":null}\n\n',
     b'data: {"choices":[{"delta":{"content":"b"}}], "usage": {"prompt_tokens":7,"completion_tokens":2}}\n\n',
+    b'data: {"choices":[{"delta":{"content":"c,\\"usage\\":{}}"}}],"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\n',
 ]
 BARE = [
     b'data: {"choices":[{"delta":{"content":"a,\\"usage\\":{}"}}],"x":null}\n\n',
     b'data: {"choices":[{"delta":{"content":"b"}}]}\n\n',
+    b'data: {"choices":[{"delta":{"content":"c,\\"usage\\":{}}"}}]}\n\n',
 ]
 
 
@@ -97,6 +99,16 @@ def test_the_usage_of_each_chunk_is_taken_out_and_counts(places: list[int], stri
     data = b"".join([*STATS, USAGE_CHUNK, DONE])
     got = b"".join(meter.feed(chunk) for chunk in cut(data, places)) + meter.finish()
     assert got == b"".join([*BARE, b"" if strip else USAGE_CHUNK, DONE])
+    assert meter.used == Used(7, 3)
+
+
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_events_that_come_whole_lose_their_usage_however_many_come_at_once(together: int) -> None:
+    meter, events = StreamUsage(strip=True, stats=True), 2 * STATS
+    for at in range(0, len(events), together):
+        passed = meter.feed(b"".join(events[at : at + together]))
+        assert passed == b"".join((2 * BARE)[at : at + together])
+    assert meter.feed(USAGE_CHUNK) == b""
     assert meter.used == Used(7, 3)
 
 

@@ -52,7 +52,7 @@ def read_ask(path: str, content_type: str, body: bytes) -> Ask | Refusal:
     if content_type.lower().startswith("multipart/form-data"):
         return _read_multipart(content_type, body)
     try:
-        members = _decoder.decode(body.decode("utf-8"))
+        members = _parse(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         return Refusal(400, "invalid_json", f"The body is not valid JSON: {error}")
     if not isinstance(members, dict):
@@ -69,6 +69,19 @@ def read_ask(path: str, content_type: str, body: bytes) -> Ask | Refusal:
             wanted = options.get("continuous_usage_stats") is True
             ask.adds_stats = ask.adds_usage or not wanted
     return ask
+
+
+def _parse(text: str) -> Any:
+    """Return what a JSON text says; two searches for space around it take as long as the text of a short request.
+
+    Raises:
+        ValueError: it is not valid.
+    """
+    if text[:1] == "{":
+        value, end = _decoder.raw_decode(text)
+        if end == len(text):
+            return value
+    return _decoder.decode(text)
 
 
 def write_body(ask: Ask, engine_name: str) -> bytes:

@@ -77,7 +77,8 @@ class Exchange:
     async def run(self) -> None:
         """Answer the request, to the last byte."""
         began = clock.monotonic()
-        no_wait = self._request.headers.get(NO_WAIT).lower() == "true"
+        headers = self._request.headers
+        no_wait = headers.has(NO_WAIT) and headers.get(NO_WAIT).lower() == "true"
         place = self._desk.enter(len(self._body), self._client.key, self._prefix, no_wait)
         try:
             while True:

@@ -116,9 +116,7 @@ class StreamUsage:
         """Return what of *chunk*, and of what was held, may go to the client now."""
         if not self._held and chunk.endswith(b"\n\n"):
             at = chunk.find(_KEY)
-            if at < 0:
-                return chunk
-            return (self._stats and self._cut(chunk, at)) or self._read(chunk)
+            return chunk if at < 0 else (self._stats and self._cut(chunk, at)) or self._read(chunk)
         if self._held:
             chunk = self._held + chunk
             self._held = b""

@@ -51,15 +51,15 @@ class Headers:
         return name in (self._first or self._index())
 
     def passed_on(self, without: frozenset[bytes]) -> list[bytes]:
-        """Return the lines for the next hop: all but those named in *without* and in `Connection`."""
+        """Return the lines for the next hop, in pieces: all but those named in *without* and in `Connection`."""
         said = (self._first or self._index()).get(b"connection")
         if said is not None and said not in _USUAL:
             without = without | {token.strip() for token in said.lower().split(b",")}
-        return [
-            b"%b: %b\r\n" % (name, value)
-            for name, value in self.fields
-            if name.lower() not in without
-        ]
+        pieces: list[bytes] = []
+        for name, value in self.fields:
+            if name.lower() not in without:
+                pieces += (name, b": ", value, b"\r\n")
+        return pieces
 
     def _index(self) -> dict[bytes, bytes]:
         first = {name.lower(): value for name, value in reversed(self.fields)}

@@ -207,7 +207,7 @@ class Reply:
         self.sent += size
         transport = self._line.transport
         if not transport.is_closing():
-            transport.write(b"%x\r\n%b\r\n" % (size, data) if self._chunked else data)
+            transport.write(b"%x\r\n" % size + data + b"\r\n" if self._chunked else data)
 
     def end(self) -> None:
         """Say that the body is complete."""
