@@ -27,6 +27,7 @@ _space = re.compile(r"[ \t\n\r]*")
 _parameter = re.compile(rb';[ \t]*([A-Za-z*]+)=("(?:[^"\\]|\\.)*"|[^;"]*)')
 LONGEST_HEAD = 8192
 """Bytes above the value of a form field; what has more of them is no model's name."""
+_MODEL = b'"model"'
 _model = re.compile(rb'(?<!\\)"model"[ \t\n\r]*:[ \t\n\r]*("[^"\\]*")')
 
 
@@ -105,8 +106,9 @@ def write_body(ask: Ask, engine_name: str) -> bytes:
 
 def _put_model(body: bytes, members: Json, name: str) -> bytes:
     """Return the body with another model: where only one member can be meant it is found without reading the rest."""
-    if body.count(b'"model"') == 1 and b"\\u" not in body:
-        found = _model.search(body)
+    at = body.find(_MODEL)
+    if body.find(_MODEL, at + len(_MODEL)) < 0 and b"\\u" not in body:
+        found = _model.match(body, at)
         if found is not None:
             return body[: found.start(1)] + _quoted(name) + body[found.end(1) :]
     return rewrite(body, members, {"model": name})

@@ -179,14 +179,14 @@ class Door:
             if visit is not None:
                 visit.model = ask.model
             entry = hall.directory.resolve(ask.model, digest, scope)
-            if isinstance(entry, Entry) and hall.desk(entry).room.refusal is not None:
+            if isinstance(entry, Entry) and hall.desks[entry.key].room.refusal is not None:
                 await self._confirmer.confirm(entry)  # before its status refuses anybody
                 entry = hall.directory.resolve(ask.model, digest, scope)
             if isinstance(entry, Refusal):
                 unknown = entry.status == 404 and not hall.endpoints.heard
                 self._turn_away(request, starting() if unknown else entry)
                 return
-            way = (hall.desk(entry), self._upstream, self._settings)
+            way = (hall.desks[entry.key], self._upstream, self._settings)
             await Exchange(request, ask, digest, holding, *way, visit=visit).run()
 
     def _take(self, request: Request, holding: Holding) -> bytes | Refusal | None:

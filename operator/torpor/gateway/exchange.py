@@ -14,7 +14,7 @@ from torpor.gateway.directory import client_of, engine_name
 from torpor.gateway.holding import Holding
 from torpor.gateway.relay import SHORT_ANSWER, Relay
 from torpor.gateway.replies import NO_WAIT, comment, engine_fields
-from torpor.gateway.tally import Outcome
+from torpor.gateway.tally import LEFT
 from torpor.gateway.upstream import Upstream
 from torpor.gateway.wire.engines import Answer, Broke, Unreached
 from torpor.gateway.wire.requests import Request
@@ -54,7 +54,7 @@ class Exchange:
         waiting costs its size once, and that is what *holding* counts.
         """
         entry = desk.entry
-        self.outcome = Outcome()
+        self.outcome = LEFT
         self._request = request
         self._ask = ask
         self._holding = holding

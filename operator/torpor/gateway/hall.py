@@ -35,6 +35,7 @@ class Hall:
         self.tallies: dict[str, Tally] = {}
         self.roster = Roster()
         self.desks: dict[str, Desk] = {}
+        """Of every endpoint that the directory has, by its key."""
         self.fading = Fading(tools.metrics)
         self.told: Callable[[str, Entry | None], None] = lambda _key, _entry: None
         """Hears of every endpoint that changed, and with None of one that is gone."""
@@ -44,10 +45,6 @@ class Hall:
         self.deployments = Ears(read_key, self._deployment_changed, self._deployment_removed)
         self.pods = Ears(_pod_key, self._pod_changed, self._pod_removed)
         self._replicas: dict[str, tuple[int, int | None]] = {}
-
-    def desk(self, entry: Entry) -> Desk:
-        """Return the desk of an endpoint."""
-        return self.desks[entry.key]
 
     def end_waiting(self) -> None:
         """Answer everybody who still waits: the gateway ends."""

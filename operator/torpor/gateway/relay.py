@@ -76,14 +76,9 @@ class Relay:
         self._meter = meter
         if not reply.begun:
             reply.begin(answer.status, client_fields(answer.headers, waited), length)
-
-        def pass_on(part: bytes) -> None:
-            if passed := meter.feed(part):
-                write(passed)
-
         reply.brake_with(answer)
         try:
-            await answer.flow(pass_on)
+            await answer.flow(meter.feed, write)
         finally:
             reply.brake_with(None)
         if rest := meter.finish():

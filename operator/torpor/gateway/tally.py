@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torpor.gateway.usage import NOTHING_USED, Used
 
@@ -19,13 +19,16 @@ CLIENT_LEFT = 499
 """Stands for the status of a request whose client left before its answer was complete."""
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a request ended, for those who count."""
 
     status: int = CLIENT_LEFT
     """What the client got, or would have got were a 200 not on its way already."""
     used: Used = NOTHING_USED
+
+
+LEFT = Outcome()
+"""What it is until it is known: the client has left."""
 
 
 @dataclass(slots=True)

@@ -73,12 +73,15 @@ class BodyUsage:
     @property
     def used(self) -> Used:
         """Return the counts of the last `usage` object."""
-        at = self._tail.rfind(_KEY)
+        tail = self._tail
+        at = tail.rfind(_KEY)
         if at < 0:
             return NOTHING_USED
-        text = self._tail[at + len(_KEY) :].decode("utf-8", "replace").lstrip()
+        begin = tail.find(b"{", at)
+        if begin < 0 or tail[at + len(_KEY) : begin].strip() != b":":
+            return NOTHING_USED
         try:
-            usage, _ = _decoder.raw_decode(text[1:].lstrip())
+            usage, _ = _decoder.raw_decode(tail[begin:].decode("utf-8", "replace"))
         except ValueError:
             return NOTHING_USED
         return read_usage(usage, NOTHING_USED)
@@ -116,7 +119,17 @@ class StreamUsage:
         """Return what of *chunk*, and of what was held, may go to the client now."""
         if not self._held and chunk.endswith(b"\n\n"):
             at = chunk.find(_KEY)
-            return chunk if at < 0 else (self._stats and self._cut(chunk, at)) or self._read(chunk)
+            if at < 0:
+                return chunk
+            # What engines write: one usage, the last member of its event. Here, for it comes with every token.
+            end = chunk.find(b"}", at)
+            if self._stats and end == len(chunk) - 4 and chunk.endswith(b"}}\n\n"):
+                before = at - 1
+                last = chunk.endswith(_NOTHING_ELSE, 0, before)
+                if not last and chunk.startswith(_MEMBER, before):
+                    self._latest = chunk[before + len(_MEMBER) - 1 : end + 1]
+                    return chunk[:before] + chunk[end + 1 :]
+            return self._read(chunk)
         if self._held:
             chunk = self._held + chunk
             self._held = b""
@@ -131,16 +144,6 @@ class StreamUsage:
         """Return what was still held when the answer ended."""
         held, self._held = self._held, b""
         return held if not held or _KEY not in held else self._read(held)
-
-    def _cut(self, chunk: bytes, at: int) -> bytes:
-        """Take out the only usage in a chunk, if it is the last member of an event, as engines put it; else b""."""
-        before, end = at - 1, chunk.find(b"}", at)
-        if end != len(chunk) - 4 or not chunk.endswith(b"}}\n\n"):
-            return b""
-        if not chunk.startswith(_MEMBER, before) or chunk.endswith(_NOTHING_ELSE, 0, before):
-            return b""
-        self._latest = chunk[before + len(_MEMBER) - 1 : end + 1]
-        return chunk[:before] + chunk[end + 1 :]
 
     def _take_out(self, chunk: bytes) -> bytes:
         """Take the usage out of chunks that say something else as well; the last one, which does not, is left alone.

@@ -60,19 +60,20 @@ class Answer:
 
     # What the reader asks
 
-    async def flow(self, sink: Callable[[bytes], object]) -> None:
-        """Call *sink* with every part of the body as it comes, and return at its end.
+    async def flow(self, look: Callable[[bytes], bytes], write: Callable[[bytes], None]) -> None:
+        """Write what *look* makes of every part of the body, if it is anything, as it comes; return at its end.
 
         Raises:
             Broke: the engine broke off.
             TimeoutError: its deadline has passed.
-            Exception: whatever *sink* raised.
+            Exception: whatever one of the two raised.
         """
         for part in self._parts:
-            sink(part)
+            if passed := look(part):
+                write(passed)
         self._parts.clear()
         if not self.complete:  # else the connection may be another request's already
-            self._connection.sink = sink
+            self._connection.sink, self._connection.write = look, write
         await self._ended()
 
     async def read(self) -> bytes:
@@ -121,8 +122,8 @@ class Answer:
             raise self._failure
 
     def _wake(self) -> None:
-        # A sink that knows this answer would keep it from being freed until the garbage collector runs.
-        self._connection.sink = _ignore
+        # Whatever knows this answer would keep it from being freed until the garbage collector runs.
+        self._connection.sink = self._connection.write = _ignore
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -149,8 +150,10 @@ class EngineConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self.deadline = math.inf
         """On the loop's clock, of the request on it."""
-        self.sink: Callable[[bytes], object] = _ignore
-        """Gets every part of a body, without a detour: it is most of what a streamed token takes."""
+        self.sink: Callable[[bytes], bytes | None] = _ignore
+        """Gets every part of a body, without a detour: that is most of what a streamed token takes."""
+        self.write: Callable[[bytes], None] = _ignore
+        """Gets what the sink made of it."""
         self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
         self._headers = Headers()
@@ -224,17 +227,18 @@ class EngineConnection(asyncio.Protocol):
             return
         headers, parser = self._headers, self._parser
         self._keeps_alive = parser.should_keep_alive()
-        framed = headers.has(b"content-length") or headers.has(b"transfer-encoding")
+        answer = self._answer = Answer(self, status, headers)
+        framed = answer.length is not None or headers.has(b"transfer-encoding")
         self._until_closed = not framed and status not in (204, 304)
-        self._answer = Answer(self, status, headers)
         if not self._head.done():
-            self._head.set_result(self._answer)
+            self._head.set_result(answer)
         self._head = None
 
     def on_body(self, body: bytes) -> None:
         """Hand on a part of the body."""
         try:
-            self.sink(body)
+            if passed := self.sink(body):
+                self.write(passed)
         except Exception as error:
             self._end(error)
             self.transport.abort()
