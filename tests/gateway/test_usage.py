@@ -84,7 +84,8 @@ STATS = [
     b'data: {"choices":[{"delta":{"content":"a,\\"usage\\":{}"}}],"usage":{"prompt_tokens":7,'
     b'"total_tokens":8,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":4}},"x":null}\n\n',
     b'data: {"choices":[{"delta":{"content":"b"}}], "usage": {"prompt_tokens":7,"completion_tokens":2}}\n\n',
-    b'data: {"choices":[{"delta":{"content":"c,\\"usage\\":{}}"}}],"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\n',
+    b'data: {"choices":[{"delta":{"content":"c,\\"usage\\":{}}"}}],'
+    b'"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\n',
 ]
 BARE = [
     b'data: {"choices":[{"delta":{"content":"a,\\"usage\\":{}"}}],"x":null}\n\n',

@@ -140,8 +140,9 @@ class Exchange:
                 raise Unreached(f"{place.address} is not of {entry.key} any more")
             self._let_go()  # from here on nothing is ever sent again
             self._desk.note_first_byte(loop.time() - began)
-            answer.give_until(began + entry.total_timeout)
-            await relay.run(answer, self._ask, place.waited)
+            if not relay.run_at_once(answer, place.waited):
+                answer.give_until(began + entry.total_timeout)
+                await relay.run(answer, self._ask, place.waited)
         except (Broke, TimeoutError) as error:
             relay.fail(self._blame(error, begun=answer is not None))
         finally:

@@ -34,11 +34,13 @@ class Holding:
 
     def grow(self, size: int) -> Refusal | None:
         """Count *size* more bytes and return None, or why they are too many; then they do not count."""
-        held, limit = self._all.bytes, self._all.limit
+        everything = self._all
+        held, limit = everything.bytes, everything.limit
         if held + size > limit:
             words = f"this gateway holds {held} bytes of requests, and {size} came: limit {limit}"
             return Refusal(429, "gateway_full", words, retry_after=RETRY_AFTER)
-        self.settle(self.size + size)
+        everything.bytes = held + size
+        self.size += size
         return None
 
     def settle(self, size: int) -> None:
@@ -55,4 +57,5 @@ class Holding:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.settle(0)
+        if self.size:
+            self.settle(0)
