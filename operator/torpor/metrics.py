@@ -6,8 +6,9 @@ else is a small fixed set. Nothing that a client can choose freely ever becomes 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,7 +19,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from torpor.sums import Times, Totals
+from torpor.sums import ByLabels, Times, Totals
 
 SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 """Buckets of everything that lasts: from a cached answer to a cold start of a large model."""
@@ -117,31 +118,24 @@ class GatewayMetrics(Protocol):
 Instrument = TypeVar("Instrument", Counter, Gauge)
 
 
-class _Children(Generic[Instrument]):
+class _Children(ByLabels[Instrument]):
     """An instrument's children by label values, found without the checks that `labels` makes each time."""
 
     def __init__(self, instrument: Instrument, *labels: str) -> None:
+        super().__init__(labels)
         self._instrument: Instrument = instrument
-        self._labels = labels
-        self._known: dict[tuple[str, ...], Instrument] = {}
 
     def at(self, *values: str) -> Instrument:
-        child = self._known.get(values)
+        child = self.series.get(values)
         if child is None:
-            child = self._known[values] = self._instrument.labels(*values)
+            child = self.series[values] = self._instrument.labels(*values)
         return child
 
-    def forget(self, values: dict[str, str]) -> None:
+    def forget(self, values: Mapping[str, str]) -> None:
         """Drop the children that have these values; none where the instrument has no such labels."""
-        if not values.keys() <= set(self._labels):
-            return
-        self._instrument.remove_by_labels(values)
-        wanted = [values.get(name) for name in self._labels]
-        self._known = {
-            known: child
-            for known, child in self._known.items()
-            if any(w is not None and w != k for w, k in zip(wanted, known, strict=True))
-        }
+        super().forget(values)
+        if values.keys() <= set(self.labels):
+            self._instrument.remove_by_labels(dict(values))
 
 
 class PrometheusGatewayMetrics:
@@ -248,20 +242,23 @@ class PrometheusGatewayMetrics:
         values = gone.whose._asdict()
         values |= {} if gone.key is None else {"key": gone.key}
         values |= {} if gone.adapter is None else {"adapter": gone.adapter}
-        for series in (
+        counted: tuple[ByLabels[Any], ...] = (
             self._requests,
             self._on_pods,
             self._tokens,
             self._cached,
+            self._retries,
+            self._failures,
+            self._wakes,
             self._seconds,
             self._first_byte,
             self._waited,
-        ):
+            self._waiting,
+            self._in_flight,
+            self._held,
+        )
+        for series in counted:
             series.forget(values)
-        for instrument in (self._retries, self._failures, self._wakes):
-            instrument.forget(values)
-        for gauge in (self._waiting, self._in_flight, self._held):
-            gauge.forget(values)
 
     def render(self) -> bytes:
         """Return all instruments in the text format."""

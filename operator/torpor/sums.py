@@ -17,28 +17,29 @@ from prometheus_client.utils import floatToGoString
 
 Key = tuple[str | tuple[str, ...], ...]
 """Label values in the order of the names; several in a row may come as one tuple, so that none is built anew."""
-Sum = TypeVar("Sum")
+Kept = TypeVar("Kept")
 
 
-class _ByLabels(Generic[Sum]):
-    """One sum for each combination of label values."""
+class ByLabels(Generic[Kept]):
+    """Something kept for each combination of label values."""
 
     def __init__(self, labels: Sequence[str]) -> None:
+        """Keep nothing yet; *labels* are the names."""
         self.labels = tuple(labels)
-        self._sums: dict[Key, Sum] = {}
+        self.series: dict[Key, Kept] = {}
 
     def forget(self, values: Mapping[str, str]) -> None:
         """Drop the series that have these values; none where there are no such labels."""
         if values.keys() <= set(self.labels):
             wanted = [values.get(name) for name in self.labels]
-            self._sums = {
+            self.series = {
                 key: kept
-                for key, kept in self._sums.items()
+                for key, kept in self.series.items()
                 if any(w not in (None, v) for w, v in zip(wanted, _flat(key), strict=True))
             }
 
 
-class Totals(_ByLabels[float], Collector):
+class Totals(ByLabels[float], Collector):
     """A counter."""
 
     def __init__(
@@ -51,18 +52,18 @@ class Totals(_ByLabels[float], Collector):
 
     def add(self, key: Key, amount: float) -> None:
         """Add to one series."""
-        sums = self._sums
-        sums[key] = sums.get(key, 0.0) + amount
+        series = self.series
+        series[key] = series.get(key, 0.0) + amount
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Give what prometheus-client shows."""
         family = CounterMetricFamily(self._name, self._words, labels=self.labels)
-        for key, total in self._sums.items():
+        for key, total in self.series.items():
             family.add_metric(_flat(key), total)
         yield family
 
 
-class Times(_ByLabels[list[float]], Collector):
+class Times(ByLabels[list[float]], Collector):
     """A histogram of seconds."""
 
     def __init__(
@@ -82,16 +83,16 @@ class Times(_ByLabels[list[float]], Collector):
 
     def observe(self, key: Key, seconds: float) -> None:
         """Count one time in one series."""
-        counts = self._sums.get(key)
+        counts = self.series.get(key)
         if counts is None:
-            counts = self._sums[key] = [0.0] * (len(self._names) + 1)
+            counts = self.series[key] = [0.0] * (len(self._names) + 1)
         counts[bisect_left(self._bounds, seconds)] += 1
         counts[-1] += seconds
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Give what prometheus-client shows: each bucket holds those below it too."""
         family = HistogramMetricFamily(self._name, self._words, labels=self.labels)
-        for key, counts in self._sums.items():
+        for key, counts in self.series.items():
             buckets = list(zip(self._names, accumulate(counts[:-1]), strict=True))
             family.add_metric(_flat(key), buckets, counts[-1])
         yield family

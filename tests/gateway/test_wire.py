@@ -138,23 +138,21 @@ async def test_a_packed_body_is_unpacked_for_the_engine(
     assert "content-encoding" not in {name.lower() for name in engine.requests[0][1]}
 
 
-async def test_a_body_that_came_at_once_is_bounded_though_nothing_said_its_length(
-    make_world: MakeWorld,
+@pytest.mark.parametrize(
+    ("limit", "sent"),
+    [
+        (100_000, post(gzip.compress(b" " * 100_001), "Content-Encoding: gzip")),
+        (2000, chunked(b" " * 2001, size=2001)),
+    ],
+    ids=["packed", "chunked, all at once"],
+)
+async def test_a_body_is_bounded_by_what_is_in_it_whatever_its_length_says(
+    make_world: MakeWorld, limit: int, sent: bytes
 ) -> None:
-    world = await make_world(max_body_bytes=2000)
+    world = await make_world(max_body_bytes=limit)
     await world.awake()
     line = await connect(world)
-    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    line.send(head.encode() + b"%x\r\n%b\r\n0\r\n\r\n" % (2001, b" " * 2001))
-    status, _, body = await line.answer()
-    assert (status, json.loads(body)["error"]["code"]) == (413, "body_too_large")
-
-
-async def test_a_packed_body_is_bounded_by_what_is_in_it(make_world: MakeWorld) -> None:
-    world = await make_world(max_body_bytes=100_000)
-    await world.awake()
-    line = await connect(world)
-    line.send(post(gzip.compress(b" " * 100_001), "Content-Encoding: gzip"))
+    line.send(sent)
     status, _, body = await line.answer()
     assert (status, json.loads(body)["error"]["code"]) == (413, "body_too_large")
 

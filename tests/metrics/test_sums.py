@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from torpor.metrics import SECONDS
-from torpor.sums import Times, Totals
+from torpor.sums import ByLabels, Times, Totals
 
 LABELS = ("namespace", "name", "code")
 labels = st.tuples(st.sampled_from("ab"), st.sampled_from("cd"), st.sampled_from(("200", "499")))
 NAMED = st.fixed_dictionaries({}, optional={"namespace": st.just("a"), "code": st.just("499")})
 
 
-def _lines(registry: CollectorRegistry) -> list[str]:
+Values = tuple[str, str, str]
+
+
+class Pair:
+    """A registry with a sum of ours, and one with what prometheus-client has for the same."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = CollectorRegistry(), CollectorRegistry()
+
+    def agree(
+        self, mine: ByLabels[Any], instrument: Counter | Histogram, gone: dict[str, str]
+    ) -> None:
+        """Show the same, and again without the series that have the values *gone*."""
+        assert lines(self.ours) == lines(self.theirs)
+        if gone:
+            mine.forget(gone)
+            instrument.remove_by_labels(gone)
+            assert lines(self.ours) == lines(self.theirs)
+
+
+def lines(registry: CollectorRegistry) -> list[str]:
     """The page in order of its lines: whose series comes first is nobody's business."""
     return sorted(generate_latest(registry).decode().splitlines())
 
 
 @given(added=st.lists(st.tuples(labels, st.integers(0, 1000))), gone=NAMED)
 def test_totals_show_what_a_counter_shows(
-    added: list[tuple[tuple[str, str, str], int]], gone: dict[str, str]
+    added: list[tuple[Values, int]], gone: dict[str, str]
 ) -> None:
-    ours, theirs = CollectorRegistry(), CollectorRegistry()
-    totals = Totals("requests", "Requests.", LABELS, ours)
-    counter = Counter("requests", "Requests.", LABELS, registry=theirs)
+    pair = Pair()
+    totals = Totals("requests", "Requests.", LABELS, pair.ours)
+    counter = Counter("requests", "Requests.", LABELS, registry=pair.theirs)
     for values, amount in added:
         totals.add((values[:2], values[2]), amount)
         counter.labels(*values).inc(amount)
-    assert _lines(ours) == _lines(theirs)
-    if gone:
-        totals.forget(gone)
-        counter.remove_by_labels(gone)
-        assert _lines(ours) == _lines(theirs)
+    pair.agree(totals, counter, gone)
 
 
 seconds = st.one_of(st.sampled_from(SECONDS), st.floats(0, 10_000, allow_nan=False))
@@ -41,19 +59,15 @@ seconds = st.one_of(st.sampled_from(SECONDS), st.floats(0, 10_000, allow_nan=Fal
 
 @given(observed=st.lists(st.tuples(labels, seconds)), gone=NAMED)
 def test_times_show_what_a_histogram_shows(
-    observed: list[tuple[tuple[str, str, str], float]], gone: dict[str, str]
+    observed: list[tuple[Values, float]], gone: dict[str, str]
 ) -> None:
-    ours, theirs = CollectorRegistry(), CollectorRegistry()
-    times = Times("seconds", "Seconds.", LABELS, SECONDS, ours)
-    histogram = Histogram("seconds", "Seconds.", LABELS, buckets=SECONDS, registry=theirs)
+    pair = Pair()
+    times = Times("seconds", "Seconds.", LABELS, SECONDS, pair.ours)
+    histogram = Histogram("seconds", "Seconds.", LABELS, buckets=SECONDS, registry=pair.theirs)
     for values, took in observed:
         times.observe(values, took)
         histogram.labels(*values).observe(took)
-    assert _lines(ours) == _lines(theirs)
-    if gone:
-        times.forget(gone)
-        histogram.remove_by_labels(gone)
-        assert _lines(ours) == _lines(theirs)
+    pair.agree(times, histogram, gone)
 
 
 def test_a_name_that_is_no_label_drops_nothing() -> None:
@@ -61,4 +75,4 @@ def test_a_name_that_is_no_label_drops_nothing() -> None:
     totals = Totals("requests", "Requests.", ("namespace",), registry)
     totals.add(("a",), 1)
     totals.forget({"adapter": "a"})
-    assert 'requests_total{namespace="a"} 1.0' in _lines(registry)
+    assert 'requests_total{namespace="a"} 1.0' in lines(registry)

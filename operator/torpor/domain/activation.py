@@ -82,7 +82,7 @@ class Room:
     @property
     def waiting(self) -> int:
         """Return how many requests wait."""
-        return len(self._line.requests)
+        return len(self._line)
 
     @property
     def waiting_bytes(self) -> int:
@@ -143,7 +143,7 @@ class Room:
         if limit is not None and (here := self._here(owner)) >= limit:
             return [Refuse(ticket, overuse(terms, owner, here, limit))]
         request = Request(ticket, size, now + terms.max_wait, owner, prefix, no_wait)
-        if not self._line.requests and (pod := self._choose(request)) is not None:
+        if not self._line and (pod := self._choose(request)) is not None:
             return [self._grant(request, pod)]
         if no_wait:
             return [self._hurry(request, now), *self._advance(now)]
@@ -161,7 +161,7 @@ class Room:
             self._line.leave(ticket)
             return []
         self._release(request, request.pod)
-        return self._advance(now) if self._line.requests else []
+        return self._advance(now) if self._line else []
 
     def on_unreached(self, ticket: int, now: float) -> list[Effect]:
         """Park a granted request again whose pod could not be reached, so that nothing of it was sent.

@@ -34,20 +34,19 @@ class Line:
     def __init__(self) -> None:
         """Start with nobody."""
         self.bytes = 0
-        self.requests: dict[int, Request] = {}
-        """By ticket, for those who only look: whether anybody waits is asked several times with every request."""
+        self._requests: dict[int, Request] = {}
         self._turns: OrderedDict[str, _Queue] = OrderedDict()
         """The keys that wait, the one whose turn it is first."""
         self._deadlines: list[tuple[float, int]] = []
 
     def __len__(self) -> int:
-        return len(self.requests)
+        return len(self._requests)
 
     @property
     def next_deadline(self) -> float | None:
         """Return when the first patience ends; None while nobody waits."""
         deadlines = self._deadlines
-        while deadlines and deadlines[0][1] not in self.requests:
+        while deadlines and deadlines[0][1] not in self._requests:
             heapq.heappop(deadlines)
         return deadlines[0][0] if deadlines else None
 
@@ -55,7 +54,7 @@ class Line:
     def first(self) -> Request:
         """Return whose turn it is; the line must not be empty."""
         tickets = next(iter(self._turns.values())).tickets
-        while (request := self.requests.get(tickets[0])) is None:
+        while (request := self._requests.get(tickets[0])) is None:
             heapq.heappop(tickets)
         return request
 
@@ -72,7 +71,7 @@ class Line:
         if returns:
             self._turns.move_to_end(request.owner, last=False)
         queue.waiting += 1
-        self.requests[request.ticket] = request
+        self._requests[request.ticket] = request
         self.bytes += request.size
         heapq.heappush(queue.tickets, request.ticket)
         heapq.heappush(self._deadlines, (request.deadline, request.ticket))
@@ -90,7 +89,7 @@ class Line:
 
     def leave(self, ticket: int) -> bool:
         """Take one out from wherever it stands; return whether it was there."""
-        if ticket not in self.requests:
+        if ticket not in self._requests:
             return False
         self._strike(ticket)
         return True
@@ -104,10 +103,10 @@ class Line:
 
     def take_all(self) -> list[Request]:
         """Take out everybody, in order of arrival."""
-        return [self._strike(ticket) for ticket in sorted(self.requests)]
+        return [self._strike(ticket) for ticket in sorted(self._requests)]
 
     def _strike(self, ticket: int) -> Request:
-        request = self.requests.pop(ticket)
+        request = self._requests.pop(ticket)
         self.bytes -= request.size
         queue = self._turns[request.owner]
         queue.waiting -= 1
@@ -118,9 +117,9 @@ class Line:
     def _tidy(self, queue: _Queue) -> None:
         """Forget in both heaps who has left, once they are many."""
         if len(queue.tickets) > 2 * queue.waiting + SLACK:
-            queue.tickets = sorted(ticket for ticket in queue.tickets if ticket in self.requests)
-        if len(self._deadlines) > 2 * len(self.requests) + SLACK:
-            self._deadlines = sorted((r.deadline, r.ticket) for r in self.requests.values())
+            queue.tickets = sorted(ticket for ticket in queue.tickets if ticket in self._requests)
+        if len(self._deadlines) > 2 * len(self._requests) + SLACK:
+            self._deadlines = sorted((r.deadline, r.ticket) for r in self._requests.values())
 
 
 def _ticket(request: Request) -> int:

@@ -12,7 +12,7 @@ from torpor.gateway.asking import PROMPT_PATHS, Ask, write_body
 from torpor.gateway.desk import Desk, Place
 from torpor.gateway.directory import client_of, engine_name
 from torpor.gateway.holding import Holding
-from torpor.gateway.relay import SHORT_ANSWER, Relay
+from torpor.gateway.relay import Relay, is_short
 from torpor.gateway.replies import NO_WAIT, comment, engine_fields
 from torpor.gateway.tally import LEFT
 from torpor.gateway.upstream import Upstream
@@ -140,9 +140,8 @@ class Exchange:
                 raise Unreached(f"{place.address} is not of {entry.key} any more")
             self._let_go()  # from here on nothing is ever sent again
             self._desk.note_first_byte(loop.time() - began)
-            if not relay.run_at_once(answer, place.waited):
-                answer.give_until(began + entry.total_timeout)
-                await relay.run(answer, self._ask, place.waited)
+            answer.give_until(began + entry.total_timeout)
+            await relay.run(answer, self._ask, place.waited)
         except (Broke, TimeoutError) as error:
             relay.fail(self._blame(error, begun=answer is not None))
         finally:
@@ -187,5 +186,4 @@ class Exchange:
 
 async def _never_started(answer: Answer) -> bool:
     """Return whether an engine that is shutting down says that it did not begin this request."""
-    short = answer.length is not None and answer.length <= SHORT_ANSWER
-    return short and NEVER_STARTED in await answer.read()
+    return is_short(answer) and NEVER_STARTED in await answer.read()

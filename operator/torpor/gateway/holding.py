@@ -34,13 +34,11 @@ class Holding:
 
     def grow(self, size: int) -> Refusal | None:
         """Count *size* more bytes and return None, or why they are too many; then they do not count."""
-        everything = self._all
-        held, limit = everything.bytes, everything.limit
+        held, limit = self._all.bytes, self._all.limit
         if held + size > limit:
             words = f"this gateway holds {held} bytes of requests, and {size} came: limit {limit}"
             return Refusal(429, "gateway_full", words, retry_after=RETRY_AFTER)
-        everything.bytes = held + size
-        self.size += size
+        self.settle(self.size + size)
         return None
 
     def settle(self, size: int) -> None:
@@ -57,5 +55,4 @@ class Holding:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.size:
-            self.settle(0)
+        self.settle(0)

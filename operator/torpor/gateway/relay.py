@@ -17,6 +17,11 @@ SHORT_ANSWER = 64 * 1024
 """Answers of known length up to this are read whole: one write, and a true 502 if the engine breaks in the middle."""
 
 
+def is_short(answer: Answer) -> bool:
+    """Return whether an answer says that it has no more than `SHORT_ANSWER` bytes."""
+    return answer.length is not None and answer.length <= SHORT_ANSWER
+
+
 class Relay:
     """Passes one answer on: nothing is held back that a client could use, and nothing is sent twice."""
 
@@ -34,16 +39,6 @@ class Relay:
         """Return how it ended, with what was used until then: also of an answer that nobody read to its end."""
         return Outcome(self._status, self._meter.used if self._meter is not None else NOTHING_USED)
 
-    def run_at_once(self, answer: Answer, waited: float) -> bool:
-        """Pass *answer* on and return True, if it is a short one that has come whole: most are that do not stream."""
-        length = answer.length
-        if not answer.complete or self._reply.begun or length is None or length > SHORT_ANSWER:
-            return False
-        if answer.content_type == SSE:
-            return False
-        self._pass_whole(answer, answer.whole(), waited)
-        return True
-
     async def run(self, answer: Answer, ask: Ask, waited: float) -> None:
         """Pass *answer* on to its last byte.
 
@@ -55,14 +50,15 @@ class Relay:
         if reply.begun and not (streams and answer.status == 200):
             self._explain(await answer.read(), answer.status)
             return
-        length = answer.length
         if streams:
             self._streams = True
             await self._pass(answer, StreamUsage(ask.adds_usage, ask.adds_stats), None, waited)
-        elif length is not None and length <= SHORT_ANSWER:
-            self._pass_whole(answer, await answer.read(), waited)
+        elif is_short(answer):
+            meter = self._meter = BodyUsage()
+            body = meter.feed(await answer.read())
+            reply.whole(answer.status, client_fields(answer.headers, waited), body)
         else:
-            await self._pass(answer, BodyUsage(), length, waited)
+            await self._pass(answer, BodyUsage(), answer.length, waited)
         self._status = answer.status
 
     def fail(self, refusal: Refusal) -> None:
@@ -75,12 +71,6 @@ class Relay:
             self._reply.end()
         else:
             self._reply.abort()
-
-    def _pass_whole(self, answer: Answer, body: bytes, waited: float) -> None:
-        meter = self._meter = BodyUsage()
-        meter.feed(body)
-        self._reply.whole(answer.status, client_fields(answer.headers, waited), body)
-        self._status = answer.status
 
     async def _pass(
         self, answer: Answer, meter: StreamUsage | BodyUsage, length: int | None, waited: float

@@ -86,11 +86,7 @@ class Answer:
         if not self.complete:
             self._connection.sink = self._keep
             await self._ended()
-        return self.whole()
-
-    def whole(self) -> bytes:
-        """Return the whole body of an answer that is complete, and was not passed on."""
-        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        return b"".join(self._parts)
 
     def give_until(self, deadline: float) -> None:
         """Let it take until *deadline* on the loop's clock; then its reader gets a TimeoutError."""

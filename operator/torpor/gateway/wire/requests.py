@@ -11,8 +11,6 @@ from torpor.gateway.wire.heads import Dates, Headers, status_line
 BUFFERED = 256 * 1024
 """Bytes of a body that may lie unread before its client has to wait."""
 _BODILESS = frozenset({204, 304})
-_SIZES = [b"%x\r\n" % size for size in range(1024)]
-"""The lines before chunks as short as a token's."""
 _dates = Dates()
 
 
@@ -209,10 +207,7 @@ class Reply:
         self.sent += size
         transport = self._line.transport
         if not transport.is_closing():
-            if self._chunked:
-                head = _SIZES[size] if size < len(_SIZES) else b"%x\r\n" % size
-                data = head + data + b"\r\n"
-            transport.write(data)
+            transport.write(b"%x\r\n" % size + data + b"\r\n" if self._chunked else data)
 
     def end(self) -> None:
         """Say that the body is complete."""
