@@ -126,6 +126,8 @@ class KubeApi:
             if refused is not None:
                 raise Refusal(*refused)
             self.before(asked)
+            if asked.path == "/readyz":
+                return web.Response(text="ok")
             if asked.path in self.logs:
                 return web.Response(text=self.logs[asked.path])
             status, answer = self._answer(asked)

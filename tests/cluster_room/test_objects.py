@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster_room.kubeapi import APPLY, MERGE, KubeApi
+from tests.cluster_room.kubeapi import APPLY, MERGE, Asked, KubeApi
 from torpor.cluster.connect import Api
 from torpor.cluster.objects import Conflict, Missing, Objects, path_of
 from torpor.errors import Stalled, Waiting
@@ -153,6 +153,29 @@ async def test_a_server_in_trouble_is_waited_for(
         await objects.read(deployment())
     assert not isinstance(caught.value, Conflict | Missing)
     assert caught.value.after.total_seconds() > 0
+
+
+async def test_what_a_server_forbids_while_it_starts_is_waited_for(
+    kube: KubeApi, objects: Objects
+) -> None:
+    kube.refuse[f"GET {DEPLOYMENT}"] = (403, "no role is known yet")
+    kube.refuse["GET /readyz"] = (500, "informer-sync failed")
+    with pytest.raises(Waiting, match="answered 403 by an API server that starts"):
+        await objects.read(deployment())
+
+
+async def test_what_a_server_forbade_just_before_it_was_ready_is_asked_again(
+    kube: KubeApi, objects: Objects
+) -> None:
+    kube.put(DEPLOYMENT, deployment())
+    kube.refuse[f"GET {DEPLOYMENT}"] = (403, "no role is known yet")
+
+    def know(asked: Asked) -> None:
+        if asked.path == "/readyz":
+            kube.refuse.clear()
+
+    kube.before = know
+    assert (await objects.read(deployment()))["metadata"]["name"] == "tiny"
 
 
 async def test_what_is_missing_is_said_as_such(objects: Objects) -> None:

@@ -24,6 +24,8 @@ class ApiServer:
         self.patches: list[tuple[str, Any, str]] = []
         self.patch_answers: list[int] = []
         """Statuses to answer the next patches with instead of carrying them out."""
+        self.starting = False
+        """Whether it says of itself that it is not ready yet."""
         self.patch_gate: asyncio.Event | None = None
         """If set, a patch is carried out only after this is."""
         self.lists = 0
@@ -97,6 +99,8 @@ class ApiServer:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method == "PATCH":
             return await self._patch(request)
+        if request.path == "/readyz":
+            return web.Response(status=500 if self.starting else 200)
         if (one := self._read(request.path)) is not None:
             self.reads += 1
             return web.json_response(one)

@@ -107,10 +107,24 @@ async def test_a_token_that_is_being_rotated_refuses_nobody(world: World) -> Non
     assert (await asked)[0] == 200
 
 
+@pytest.mark.parametrize("starting", [True, False], ids=["it starts", "it has just started"])
+async def test_an_api_server_that_starts_forbids_nothing_for_good(
+    world: World, starting: bool
+) -> None:
+    world.sleeping()
+    await world.lists("llama")
+    world.api.starting = starting
+    world.api.patch_answers = [403, 403] if starting else [403]
+    asked = world.asking()
+    await until(lambda: world.api.replicas(KEY) == 1)
+    world.pod(await world.engine("llama"))
+    assert (await asked)[0] == 200
+
+
 async def test_a_forbidden_write_is_told_at_once(world: World) -> None:
     world.sleeping()
     await world.lists("llama")
-    world.api.patch_answers = [403]
+    world.api.patch_answers = [403, 403]
     status, answer, _ = await world.ask()
     assert (status, answer["error"]["code"]) == (503, "WakeDenied")
     assert "made up 403" in answer["error"]["message"]
