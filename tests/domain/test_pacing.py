@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torpor.domain.pacing import (
-    JOURNAL_BYTES,
     LEAST_CONNECTIONS,
     MOST_BUFFER_BYTES,
     MOST_CONNECTIONS,
@@ -15,7 +14,6 @@ from torpor.domain.pacing import (
     Pace,
     choose_hedges,
     first_connections,
-    is_journal_due,
     most_connections,
     next_pace,
     next_processes,
@@ -109,23 +107,6 @@ def test_a_process_is_added_only_where_those_that_run_are_saturated(
 ) -> None:
     found = next_processes(running, cores, bytes_per_second=rate, busy_cores=busy, wanted=wanted)
     assert found == then
-
-
-@pytest.mark.parametrize(
-    ("pending", "written", "seconds", "due"),
-    [
-        pytest.param(0, 10**10, 100.0, False, id="nothing to say"),
-        pytest.param(1, 10**10, 1.9, False, id="soon enough"),
-        pytest.param(1, 10**10, 2.0, True, id="two seconds"),
-        pytest.param(JOURNAL_BYTES, JOURNAL_BYTES, 0.1, True, id="much at the start"),
-        pytest.param(JOURNAL_BYTES, 10**10, 0.1, False, id="little of a lot"),
-        pytest.param(10**9, 10**10, 0.1, True, id="a tenth"),
-    ],
-)
-def test_the_journal_never_lags_far_behind(
-    pending: int, written: int, seconds: float, due: bool
-) -> None:
-    assert is_journal_due(pending, written, seconds) is due
 
 
 @pytest.mark.parametrize(

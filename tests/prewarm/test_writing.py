@@ -11,7 +11,7 @@ import pytest
 from torpor.prewarm import writing
 from torpor.prewarm.buffers import take_buffer
 from torpor.prewarm.failure import FetchFailure
-from torpor.prewarm.writing import BLOCK_BYTES, Rung, Target, probe, read_back, seal, sync_data
+from torpor.prewarm.writing import BLOCK_BYTES, Rung, Target, probe, read_back, seal
 
 PIECE = 4 * BLOCK_BYTES
 SIZE = 3 * PIECE + 777
@@ -47,7 +47,6 @@ def test_what_is_written_in_pieces_and_out_of_order_is_read_back(
             buffer[:length] = whole[offset : offset + length]
             buffer[length:] = b"\xff" * (PIECE - length)
             target.write(buffer, offset, length)
-    sync_data(str(path))
     assert size <= path.stat().st_size < size + BLOCK_BYTES
     assert _join(path, size, rung) == whole
     seal(str(path), size)

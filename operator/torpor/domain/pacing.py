@@ -1,4 +1,4 @@
-"""How hard to pull: how many connections, when to ask twice, how many processes, when to write the journal.
+"""How hard to pull: how many connections, when to ask twice, how many processes.
 
 Decisions from measurements; who measures is `torpor.prewarm`. A round is the second or so between two of them.
 """
@@ -29,9 +29,6 @@ PROCESS_BYTES_PER_SECOND, PROCESS_CORES = 1.2e9, 0.9
 
 MOST_PROCESSES = 4
 """Each takes about 30 MB beside the buffers of its connections."""
-
-JOURNAL_SECONDS, JOURNAL_BYTES, JOURNAL_SHARE = 2.0, 16 * MIB, 1 / 16
-"""Written every 2 s, or when a sixteenth of what was moved (16 MiB at least) would be lost by a kill."""
 
 HEDGE_FACTOR, HEDGE_SECONDS = 2.0, 0.5
 """A range is slow when it takes twice as long as usual, and half a second more than usual."""
@@ -108,15 +105,6 @@ def next_processes(
         bytes_per_second >= PROCESS_BYTES_PER_SECOND * running or busy_cores >= PROCESS_CORES
     )
     return max(running, min(most, running + 1)) if saturated else running
-
-
-def is_journal_due(pending_bytes: int, written_bytes: int, seconds: float) -> bool:
-    """Whether what was written since the journal was, `seconds` ago, should be made to last."""
-    if not pending_bytes:
-        return False
-    return seconds >= JOURNAL_SECONDS or pending_bytes >= max(
-        JOURNAL_BYTES, written_bytes * JOURNAL_SHARE
-    )
 
 
 def choose_hedges(

@@ -1,28 +1,25 @@
-"""What of a copy under way is surely on the disk, so that a download goes on where it was killed.
+"""Which pieces of a copy under way are in their files, so that a download goes on where it was killed.
 
 partial/<hash>/.torpor/listing.json   which files these are, in which pieces, and since which boot
-partial/<hash>/.torpor/journal        one record for each piece that lasts; only ever appended to
+partial/<hash>/.torpor/journal        one record for each piece that was written; only ever appended to
 
-A piece's data is forced to disk before its record is written, so a record is a promise, and what has none is
-fetched again. A record torn by a kill fails its check and ends the journal. After another boot the promise is
-not taken on trust: some disks lie about a flush when the power goes, so the pieces are read again.
+A record is appended after its piece was handed to the kernel, and then no kill can take it back; what has no record
+is fetched again. A record torn by a kill fails its check and ends the journal. Nothing is forced to disk before the
+download's end (decision 0015), so another boot's records are not taken on trust: their pieces are read again.
 """
 
 import json
 import os
 import struct
-import threading
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from torpor import clock
 from torpor.domain.fetching import OWN_FOLDER, Part, RemoteFile
-from torpor.domain.pacing import is_journal_due
 from torpor.prewarm.disk import sync_folder, write_durably
 from torpor.prewarm.layout import Layout
 from torpor.prewarm.proof import ALGORITHMS, Sums, sum_piece
-from torpor.prewarm.writing import Rung, read_back, sync_data
+from torpor.prewarm.writing import Rung, read_back
 
 _VERSION = 1
 _LISTING, _RECORDS = "listing.json", "journal"
@@ -76,11 +73,6 @@ class Journal:
         self.there, length = _read_records(self._path, self._files, head.piece_bytes)
         self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.ftruncate(self._fd, length)
-        self._lock = threading.Lock()
-        self._pending: list[tuple[str, bytes]] = []
-        self._pending_bytes = 0
-        self._written_bytes = self.there_bytes
-        self._synced_at = clock.monotonic()
 
     @property
     def there_bytes(self) -> int:
@@ -106,7 +98,6 @@ class Journal:
         write_durably(self._path, b"".join(kept))
         _write_head(self._folder, self._name, self._files, self.piece_bytes)
         self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND)
-        self._written_bytes = self.there_bytes
         self.rebooted = False
 
     def _reread(self, file: RemoteFile, pieces: Pieces, rung: Rung) -> Pieces:
@@ -119,47 +110,23 @@ class Journal:
         }
 
     def add(self, piece: Part, sums: Sums) -> None:
-        """A piece was written, from any thread; it lasts after the next `flush`."""
-        self._append(piece.key, self._row(piece.key, piece.offset, sums), piece.length)
+        """A piece is in its file; from any thread.
+
+        Raises:
+            OSError: the record cannot be written.
+        """
+        self._append(self._row(piece.key, piece.offset, sums))
 
     def annul(self, key: str) -> None:
         """None of a file's pieces counts any more: their bytes are not what the store has."""
-        row = _pack(self._numbers[key], 0, 0, Sums(0, "", 0))
-        self._append(key, row, 0)
-
-    def tick(self) -> None:
-        """Flush when it is time to."""
-        seconds = clock.monotonic() - self._synced_at
-        if is_journal_due(self._pending_bytes, self._written_bytes, seconds):
-            self.flush()
-
-    def flush(self) -> None:
-        """Force the data of all pieces added so far to disk, then their records; from one thread at a time.
-
-        Raises:
-            OSError: the disk failed; the records are not written.
-        """
-        with self._lock:
-            pending, waiting = list(self._pending), self._pending_bytes
-        if pending:
-            for key in dict(pending):
-                sync_data(os.path.join(self._folder, key))
-            os.write(self._fd, b"".join(row for _, row in pending))
-            os.fdatasync(self._fd)
-        with self._lock:
-            del self._pending[: len(pending)]
-            self._pending_bytes -= waiting
-            self._written_bytes += waiting
-        self._synced_at = clock.monotonic()
+        self._append(_pack(self._numbers[key], 0, 0, Sums(0, "", 0)))
 
     def close(self) -> None:
         """Give the descriptor back."""
         os.close(self._fd)
 
-    def _append(self, key: str, row: bytes, length: int) -> None:
-        with self._lock:
-            self._pending.append((key, row))
-            self._pending_bytes += length
+    def _append(self, row: bytes) -> None:
+        os.write(self._fd, row)  # appended whole, whichever threads write at once
 
     def _row(self, key: str, offset: int, sums: Sums) -> bytes:
         return _pack(self._numbers[key], offset, self.piece_bytes, sums)

@@ -3,6 +3,8 @@
 import os
 import threading
 from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from torpor import clock
@@ -35,7 +37,7 @@ REMEMBERED_DURATIONS = 200
 
 
 class Landed(NamedTuple):
-    """One file that is on disk, whole."""
+    """One file that is whole."""
 
     file: RemoteFile
     crc64nvme: str
@@ -107,7 +109,7 @@ class Transfer:
             self._crew.run(self._tick)
         finally:
             self._yard.close()
-            self._journal.flush()
+        Crew(size, _take_nothing, self._seal, self._landed).run(self._progress.tick)
         return self._landed
 
     def _prove(self, session: Session, file: RemoteFile) -> None:
@@ -128,7 +130,6 @@ class Transfer:
 
     def _tick(self) -> None:
         self._progress.tick()
-        self._journal.tick()
         self._pace.tick()
         self._hedge()
 
@@ -208,12 +209,14 @@ class Transfer:
         self._crew.add(arrival.errands(self._range_bytes))
 
     def _land(self, arrival: Arrival) -> None:
-        seal(os.path.join(self._folder, arrival.file.key), arrival.file.size)
         crc = proving.format_crc64(arrival.combined("crc64nvme"))
         method = arrival.method if arrival.file.size else proving.METHODS[0]
         arrival.release()
         with self._lock:
             self._landed.append(Landed(arrival.file, crc, method))
+
+    def _seal(self, _: "_Nothing", entry: Landed) -> None:
+        seal(os.path.join(self._folder, entry.file.key), entry.file.size)
 
     def _compare(self, arrival: Arrival) -> str | None:
         if arrival.method == "size-only" or not arrival.file.size:
@@ -241,6 +244,18 @@ class Transfer:
                 retryable=True,
             )
         arrival.restart()
+
+
+class _Nothing:
+    """What forces a file to disk holds nothing, and cannot be torn out of it."""
+
+    def interrupt(self) -> None:
+        pass
+
+
+@contextmanager
+def _take_nothing() -> Generator[_Nothing, None, None]:
+    yield _Nothing()
 
 
 class _Desk:

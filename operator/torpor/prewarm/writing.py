@@ -101,8 +101,8 @@ class Target:
                 written += os.pwritev(self._fd, [buffer[written:end]], offset + written, flags)
             except OSError as error:
                 raise full_disk(error, self._path) or error from error
-        if self._rung is Rung.BUFFERED:  # starts the write-back of these pages, without waiting
-            os.posix_fadvise(self._fd, offset, length, os.POSIX_FADV_DONTNEED)
+        if self._rung is Rung.BUFFERED:  # starts write-back, and drops what is written back by now
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def seal(path: str, size: int) -> None:
@@ -111,16 +111,6 @@ def seal(path: str, size: int) -> None:
     try:
         os.ftruncate(fd, size)
         os.fsync(fd)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(fd)
-
-
-def sync_data(path: str) -> None:
-    """Force what was written to a file so far, by whichever process, to disk; its pages are not needed then."""
-    fd = os.open(path, os.O_WRONLY)
-    try:
-        os.fdatasync(fd)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(fd)
