@@ -55,6 +55,7 @@ class KubeApi:
     def __init__(self) -> None:
         self.objects: dict[str, Json] = {}
         self.asked: list[Asked] = []
+        """All requests but looks at `/readyz`, which is ready unless it is refused."""
         self.refuse: dict[str, tuple[int, str]] = {}
         """`METHOD path` → the status and message that such requests are answered with."""
         self.before: Callable[[Asked], None] = lambda asked: None
@@ -116,7 +117,8 @@ class KubeApi:
             request.content_type, json.loads(raw) if raw else {},
             dict(request.query), request.headers.get("Accept", ""),
         )  # fmt: skip
-        self.asked.append(asked)
+        if asked.path != "/readyz":
+            self.asked.append(asked)
         if self.silent is not None:
             await self.silent.wait()
         if (held := self.held.get(f"{asked.method} {asked.path}")) is not None:
