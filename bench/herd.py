@@ -148,7 +148,14 @@ class Fleet:
 
 
 async def wake_all(stage: Stage, eye: Eye, doors: list[str], names: list[str]) -> Fleet:
-    """Wake all of *names*, which sleep, and let them sleep again."""
+    """Put all of *names* to sleep and wake them together.
+
+    Those of the round before have no GPU, and a start that is under way is not given up by itself.
+    """
+    where = ("-n", stage.namespace)
+    await asyncio.to_thread(
+        stage.torpor.kube.run, *where, "scale", "deployment", *names, "--replicas=0"
+    )
     await asleep(eye, names)
     await asyncio.sleep(REST_SECONDS)
     say(f"{len(names)} endpoints at once")
