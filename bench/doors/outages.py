@@ -16,17 +16,25 @@ from tests.cluster.space import Space
 
 GATEWAYS = "app.kubernetes.io/component=gateway"
 CONTROLLERS = "app.kubernetes.io/component=controller"
+_CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
 @contextmanager
 def no_api_server() -> Iterator[None]:
-    """Kill the API server at once; it comes back at the end of the block."""
+    """Kill the API server at once; it comes back at the end of the block.
+
+    With it go the controller manager and the scheduler: where kubeadm or a provider runs them, they lead by a Lease,
+    and end when they cannot renew it for 10 s. Ours lead without one. Were they to live on, their watches would come
+    back up to half a minute after the API server, and every node be taken for gone until then.
+    """
     where = places()
-    processes.stop([processes.all_recorded(where)["kube-apiserver"]], grace=0.0)
+    running = processes.all_recorded(where)
+    processes.stop([running[name] for name in _CONTROL_PLANE], grace=0.0)
     try:
         yield
     finally:
         control_plane.start_api(where)
+        control_plane.start_controllers(where)
 
 
 @contextmanager
