@@ -160,7 +160,7 @@ async def test_what_a_server_forbids_while_it_starts_is_waited_for(
 ) -> None:
     kube.refuse[f"GET {DEPLOYMENT}"] = (403, "no role is known yet")
     kube.refuse["GET /readyz"] = (500, "informer-sync failed")
-    with pytest.raises(Waiting, match="answered 403 by an API server that starts"):
+    with pytest.raises(Waiting, match="it starts, and forbids GET"):
         await objects.read(deployment())
 
 

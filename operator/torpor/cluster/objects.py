@@ -12,7 +12,6 @@ from typing import Any
 import aiohttp
 
 from torpor.cluster.connect import Api
-from torpor.cluster.starting import is_ready
 from torpor.errors import Stalled, TorporError, Waiting
 from torpor.manifests import names
 
@@ -164,34 +163,18 @@ class Objects:
         body: Json | None,
         content_type: str,
     ) -> bytes:
-        what = f"{method} {path}"
-        status, answer = await self._exchange(method, path, query, body, content_type)
-        if status == 403:  # is it starting? nothing was done, so asking again does no harm
-            if not await is_ready(self._api, _TIMEOUT):
-                message = f"{what} was answered 403 by an API server that starts"
-                raise Waiting("ApiError", message, after=_RETRY)
-            status, answer = await self._exchange(method, path, query, body, content_type)
-        if status < 300:
-            return answer
-        raise _refusal(status, answer, what)
-
-    async def _exchange(
-        self,
-        method: str,
-        path: str,
-        query: list[tuple[str, str]],
-        body: Json | None,
-        content_type: str,
-    ) -> tuple[int, bytes]:
         try:
             response = await self._api.send(
                 method, path, query=query, body=body, content_type=content_type, timeout=_TIMEOUT
             )
             async with response:
-                return response.status, await response.read()
+                status, answer = response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             message = f"the API server cannot be reached ({str(error) or 'no answer in time'})"
             raise Waiting("ApiUnreachable", message, after=_RETRY) from error
+        if status < 300:
+            return answer
+        raise _refusal(status, answer, f"{method} {path}")
 
 
 def path_of(obj: Json) -> str:

@@ -7,12 +7,10 @@ is asleep. Whoever comes second is refused by the API server, which is success: 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import aiohttp
 
 from torpor.cluster.connect import Api
-from torpor.cluster.starting import is_ready
 from torpor.domain.waitroom import WriteOutcome, Written
 from torpor.manifests.names import WAKE_MANAGER
 
@@ -35,18 +33,7 @@ class Waker:
         self._timeout = aiohttp.ClientTimeout(total=seconds)
 
     async def wake(self, namespace: str, name: str, replicas: int) -> Written:
-        """Write *replicas* if there are none now, and say how it went.
-
-        It is denied only by an API server that has started: one that starts denies everything.
-        """
-        written = await self._write(namespace, name, replicas)
-        if written.outcome is not WriteOutcome.DENIED:
-            return written
-        if not await is_ready(self._api, self._timeout):
-            return replace(written, outcome=WriteOutcome.FAILED)
-        return await self._write(namespace, name, replicas)
-
-    async def _write(self, namespace: str, name: str, replicas: int) -> Written:
+        """Write *replicas* if there are none now, and say how it went."""
         try:
             response = await self._api.send(
                 "PATCH",
