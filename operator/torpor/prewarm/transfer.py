@@ -3,8 +3,7 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from torpor import clock
@@ -109,7 +108,9 @@ class Transfer:
             self._crew.run(self._tick)
         finally:
             self._yard.close()
-        Crew(size, _take_nothing, self._seal, self._landed).run(self._progress.tick)
+        Crew(size, lambda: nullcontext(_Nothing()), self._seal, self._landed).run(
+            self._progress.tick
+        )
         return self._landed
 
     def _prove(self, session: Session, file: RemoteFile) -> None:
@@ -251,11 +252,6 @@ class _Nothing:
 
     def interrupt(self) -> None:
         pass
-
-
-@contextmanager
-def _take_nothing() -> Generator[_Nothing, None, None]:
-    yield _Nothing()
 
 
 class _Desk:
