@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from tests.cluster.apiserver import DEPLOYMENTS, PODS, Seen
+from tests.cluster.apiserver import DEPLOYMENTS, PODS, Json, Seen
 from tests.cluster.space import HELLO, Space
 
 pytestmark = pytest.mark.cluster
@@ -28,7 +28,8 @@ class Measured:
     """What happened to one endpoint; instants in epoch seconds."""
 
     lags: list[float] = field(default_factory=list)
-    """From the deadline to the write of replicas 0, where nobody disturbed it."""
+    """From the deadline to the write of replicas 0, where nobody disturbed it. The deadline counts from the last byte,
+    or from the newest replica's first Ready if that is later."""
     sent: list[float] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
 
@@ -95,7 +96,8 @@ async def _undisturbed(
     while not (later := [at for at in deployments.slept(name) if at > last_byte]):
         assert time.monotonic() < deadline, f"{name} does not sleep"
         await asyncio.sleep(0.02)
-    return later[0] - last_byte - keep_alive
+    newest = max(at for at in _first_ready(pods, name) if at < later[0])
+    return later[0] - max(last_byte, newest) - keep_alive
 
 
 async def _warm(space: Space, name: str, pods: Seen) -> float:
@@ -103,7 +105,8 @@ async def _warm(space: Space, name: str, pods: Seen) -> float:
     move the clock any more. Return when the last byte of the last answer came.
 
     A pod that goes to sleep is ready for a moment longer and answers, to the watch it may still seem to stay:
-    the Deployment itself says whether it does.
+    the Deployment itself says whether it does. Not even that tells when it was woken again at once: the pod that
+    answered goes all the same, and the next one's Ready moves the clock.
     """
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
@@ -133,21 +136,35 @@ async def _ask(space: Space, name: str, delay: float = 0.0) -> tuple[float, int]
 
 
 def _is_ready(pods: Seen, name: str) -> bool:
-    latest = {
-        obj["metadata"]["uid"]: (kind, obj)
-        for _, kind, obj in list(pods.events)
-        if obj["metadata"]["labels"].get("torpor.dev/endpoint") == name
-        and obj["metadata"]["labels"]["torpor.dev/component"] == "engine"
-    }
+    latest = {obj["metadata"]["uid"]: (kind, obj) for _, kind, obj in _engines(pods, name)}
     return any(
-        kind != "DELETED"
-        and "deletionTimestamp" not in obj["metadata"]
-        and any(
-            c["type"] == "Ready" and c["status"] == "True"
-            for c in obj["status"].get("conditions", ())
-        )
+        kind != "DELETED" and "deletionTimestamp" not in obj["metadata"] and _says_ready(obj)
         for kind, obj in latest.values()
     )
+
+
+def _first_ready(pods: Seen, name: str) -> list[float]:
+    """Return when each pod of an endpoint was seen ready for the first time."""
+    seen = {
+        obj["metadata"]["uid"]: at
+        for at, _, obj in reversed(_engines(pods, name))
+        if _says_ready(obj)
+    }
+    return list(seen.values())
+
+
+def _engines(pods: Seen, name: str) -> list[tuple[float, str, Json]]:
+    return [
+        event
+        for event in list(pods.events)
+        if event[2]["metadata"]["labels"].get("torpor.dev/endpoint") == name
+        and event[2]["metadata"]["labels"]["torpor.dev/component"] == "engine"
+    ]
+
+
+def _says_ready(pod: Json) -> bool:
+    conditions = pod["status"].get("conditions", ())
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def _orders(measured: dict[str, Measured], slept: dict[str, list[float]]) -> tuple[int, int]:
