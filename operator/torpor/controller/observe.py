@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_right
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -40,12 +44,21 @@ def placement_spec(endpoint: InferenceEndpoint) -> PlacementSpec:
 
 def class_view(obj: Json, now_ms: int) -> GPUClassView:
     """Return a GPUClass as placement sees it at an instant."""
-    found = GPUClass.model_validate(obj)
+    # Of the metadata only the name counts: a new version with the same words is not read again.
+    starts, views = _class_views(json.dumps(obj | {"metadata": {"name": obj["metadata"]["name"]}}))
+    return views[bisect_right(starts, now_ms)]
+
+
+@lru_cache(maxsize=256)
+def _class_views(text: str) -> tuple[list[int], list[GPUClassView]]:
+    """Return the epoch ms from which each price holds, and the class before the first and from each of them on.
+
+    Every pass asks for all classes, and so does every event of a pod that finds no GPU: none is read twice.
+    """
+    found = GPUClass.model_validate(json.loads(text))
     spec = found.spec
     rows = _price_rows(spec.price) if spec.price else []
-    held = [(amount, read_on) for at, amount, read_on in rows if at <= now_ms]
-    micro_per_hour, read_on = held[-1] if held else (None, "")
-    return GPUClassView(
+    before = GPUClassView(
         name=found.name,
         resource=spec.resource_name,
         vram=spec.memory,
@@ -54,17 +67,19 @@ def class_view(obj: Json, now_ms: int) -> GPUClassView:
         region=spec.region,
         jurisdiction=spec.jurisdiction,
         capacity_type=spec.capacity_type.value,
-        micro_per_hour=micro_per_hour,
+        micro_per_hour=None,
         currency=spec.price.currency if spec.price else "USD",
         tolerations=tuple(t.to_dict() for t in spec.tolerations),
         prices=tuple((at, amount) for at, amount, _ in rows),
         granularity_s=(spec.price.granularity_seconds or 0) if spec.price else 0,
         minimum_s=(spec.price.minimum_seconds or 0) if spec.price else 0,
-        price_as_of=read_on,
+        price_as_of="",
         fraction=spec.fraction or WHOLE,
         whole_node=spec.price is not None and spec.price.scope is PriceScope.NODE,
         egress_micro=micro(spec.price.egress_per_gi_b) if spec.price else None,
     )
+    held = [replace(before, micro_per_hour=each, price_as_of=day) for _, each, day in rows]
+    return [at for at, _, _ in rows], [before, *held]
 
 
 def _price_rows(price: Price) -> list[tuple[int, int | None, str]]:

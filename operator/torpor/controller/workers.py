@@ -13,7 +13,7 @@ from torpor.controller.seen import Key
 AT_ONCE = 16
 """Passes under way at a time. When the cluster is listed anew all endpoints are touched at once; unbounded, a thousand
 passes would keep the Lease from being renewed and the probes from being answered until the last had its turn."""
-SPREAD_SECONDS, SPREAD_MOST_SECONDS = 0.05, 3.0
+SPREAD_SECONDS, SPREAD_MOST_SECONDS = 0.1, 3.0
 """Pause of a touched endpoint for each one that waits or has its pass already, and the longest. A hundred that wake in
 one moment need nothing of the controller at first, but their passes would take the API server's time from the gateways'
 wakes; and of what happens to each of them meanwhile one pass speaks instead of several."""
