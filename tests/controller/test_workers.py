@@ -184,8 +184,9 @@ async def test_a_thousand_endpoints_at_once_have_their_passes_in_turns(passes: P
     assert {key for key, _ in passes.began} == set(keys)
 
 
-def spread(monkeypatch: pytest.MonkeyPatch, each: float, most: float) -> None:
+def spread(monkeypatch: pytest.MonkeyPatch, each: float, most: float, after: int = 1) -> None:
     monkeypatch.setattr(workers, "SPREAD_SECONDS", each)
+    monkeypatch.setattr(workers, "SPREAD_AFTER", after)
     monkeypatch.setattr(workers, "SPREAD_MOST_SECONDS", most)
 
 
@@ -203,6 +204,16 @@ async def test_who_is_touched_while_others_wait_waits_longer(
     touch_three(passes)
     await settled()
     assert [key for key, _ in passes.began] == [("ml", "e0")]
+
+
+async def test_passes_that_are_over_before_the_next_touch_are_spread_too(
+    passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread(monkeypatch, each=60, most=120, after=2)
+    for number in range(4):
+        passes.workers.touch(("ml", f"e{number}"))
+        await settled()
+    assert [key for key, _ in passes.began] == [("ml", "e0"), ("ml", "e1")]
 
 
 async def test_a_crowd_waits_no_longer_than_the_most(

@@ -24,6 +24,7 @@ from torpor.cluster.lease import Lease, Lost
 from torpor.cluster.objects import Objects
 from torpor.cluster.reading import Reader
 from torpor.cluster.served import until_served
+from torpor.collecting import collect_seldom
 from torpor.controller import handlers, health
 from torpor.controller.audit import Audit
 from torpor.controller.children import Children
@@ -77,6 +78,7 @@ def main(argv: list[str]) -> int:
             "TORPOR_CONTROLLER_IMAGE is not set: prewarm pods need torpor's own image\n"
         )
         return 2
+    collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(settings))
 

@@ -13,10 +13,11 @@ from torpor.controller.seen import Key
 AT_ONCE = 16
 """Passes under way at a time. When the cluster is listed anew all endpoints are touched at once; unbounded, a thousand
 passes would keep the Lease from being renewed and the probes from being answered until the last had its turn."""
-SPREAD_SECONDS, SPREAD_MOST_SECONDS = 0.1, 3.0
-"""Pause of a touched endpoint for each one that waits or has its pass already, and the longest. A hundred that wake in
-one moment need nothing of the controller at first, but their passes would take the API server's time from the gateways'
-wakes; and of what happens to each of them meanwhile one pass speaks instead of several."""
+SPREAD_SECONDS, SPREAD_AFTER, SPREAD_MOST_SECONDS = 0.05, 4, 3.0
+"""From pass to pass of touched endpoints, how many in a row need not wait for that, and the longest that one waits. A
+hundred that wake in one moment need nothing of the controller at first, but their passes, each over before the next
+event is read, would take the cores from the API server and the gateways' wakes; and of what happens to one of them
+meanwhile one pass speaks instead of several."""
 QUIET_SECONDS = 300.0
 """Longest time without a pass: what no event told is found then."""
 
@@ -33,7 +34,8 @@ class Workers:
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._stopped = False
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._busy = 0
+        self._next_turn = 0.0
+        """When on the monotonic clock the next touched endpoint has its pass."""
         self._pauses = Pauses("the pass")
 
     def touch(self, key: Key) -> None:
@@ -82,16 +84,19 @@ class Workers:
     @asynccontextmanager
     async def _turn(self, due: float) -> AsyncGenerator[None]:
         """Wait in line and hold a turn while the block runs; what is *due* by the clock is not late for others."""
-        left = due - clock.monotonic()
-        pause = min(SPREAD_SECONDS * self._busy, SPREAD_MOST_SECONDS, left)
-        self._busy += 1
-        try:
-            if pause > 0:
-                await asyncio.sleep(pause)
-            async with self._turns:
-                yield
-        finally:
-            self._busy -= 1
+        if (pause := self._pause(due - clock.monotonic())) > 0:
+            await asyncio.sleep(pause)
+        async with self._turns:
+            yield
+
+    def _pause(self, left: float) -> float:
+        """Return how long one that is due in *left* seconds waits for its place in line, and take the place."""
+        if left <= 0:
+            return 0
+        now = clock.monotonic()
+        turn = max(self._next_turn, now - SPREAD_SECONDS * (SPREAD_AFTER - 1))
+        self._next_turn = min(turn + SPREAD_SECONDS, now + SPREAD_MOST_SECONDS)
+        return min(turn - now, left)
 
 
 def _seconds_until(at_ms: int | None) -> float:

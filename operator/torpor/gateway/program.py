@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import sys
@@ -18,6 +17,7 @@ from torpor.cluster.connect import Api, connect
 from torpor.cluster.reading import Reader
 from torpor.cluster.waking import Waker
 from torpor.cluster.watching import Watching
+from torpor.collecting import collect_seldom
 from torpor.domain.routing import seed_of
 from torpor.gateway.accesslog import AccessLog
 from torpor.gateway.confirming import Confirmer
@@ -46,9 +46,6 @@ LINGER_SECONDS = 5.0
 """Longest time to read on from a client that has its refusal already."""
 POLL_SECONDS = 0.05
 """How often a draining gateway looks whether its last request has ended."""
-COLLECTED_AT = 20_000
-"""Objects made and not freed after which the garbage collector looks at the young ones. Python's 700 are reached by the
-requests that run at once, dozens of times a second; they leave no cycles (a test sees to that), so it finds nothing."""
 
 
 class Gateway:
@@ -193,8 +190,7 @@ def main(argv: list[str]) -> int:
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     open_to_the_limit()
-    gc.freeze()  # what was imported is never looked at again
-    gc.set_threshold(COLLECTED_AT)
+    collect_seldom()
     if (files := files_for_connections()) < 2 * settings.max_connections:
         log.warning(
             "%d sockets may be open, fewer than two for each of %d connections (max_connections)",
