@@ -13,6 +13,7 @@ from tests.controller import podstates as states
 from tests.controller.stage import gpu_class, node
 from torpor import clock
 from torpor.cluster.connect import Api
+from torpor.controller import workers
 from torpor.controller.handlers import OURS, Departed, Ears, settings
 from torpor.controller.seen import Key, Seen
 from torpor.controller.workers import Workers
@@ -50,6 +51,12 @@ def _pod_on(endpoint: str, gpu_class: str) -> Json:
     name = f"{endpoint}-pod"
     metadata = {"namespace": "ml", "name": name, "uid": f"uid-of-{name}", "labels": labels}
     return {"metadata": metadata, "status": {}}
+
+
+@pytest.fixture(autouse=True)
+def _unspread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose pass runs is the question here, and not when."""
+    monkeypatch.setattr(workers, "SPREAD_SECONDS", 0.0)
 
 
 class Listener:
