@@ -79,33 +79,27 @@ class Api:
             aiohttp.ClientError: the API server cannot be reached, or starts and forbids.
             TimeoutError: it did not answer in time.
         """
-        headers = {"Accept": accept, "Content-Type": content_type}
-        response = await self._exchange(method, path, query, headers, body, timeout)
-        if response.status != 403:
-            return response
-        response.release()
-        async with await self._exchange("GET", "/readyz", (), {}, None, _STARTED) as ready:
-            if ready.status != 200:
-                raise Starting(f"it starts, and forbids {method} {path} before it knows who may")
-        return await self._exchange(method, path, query, headers, body, timeout)
-
-    async def _exchange(
-        self,
-        method: str,
-        path: str,
-        query: Sequence[tuple[str, str]],
-        headers: dict[str, str],
-        body: Any,
-        timeout: aiohttp.ClientTimeout,
-    ) -> aiohttp.ClientResponse:
         prepared = await self.client.param_serialize(
             method,
             path,
             query_params=list(query),
-            header_params=headers,
+            header_params={"Accept": accept, "Content-Type": content_type},
             body=body,
             auth_settings=["BearerToken"],
         )
+        response = await self._call(prepared, timeout)
+        if response.status != 403:
+            return response
+        response.release()
+        look = await self.client.param_serialize("GET", "/readyz", auth_settings=["BearerToken"])
+        async with await self._call(look, _STARTED) as ready:
+            if ready.status != 200:
+                raise Starting(f"it starts, and forbids {method} {path} before it knows who may")
+        return await self._call(prepared, timeout)
+
+    async def _call(
+        self, prepared: tuple[Any, Any, Any, Any, Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
         answer = await self.client.call_api(*prepared, _request_timeout=timeout)
         response: aiohttp.ClientResponse = answer.response
         return response
