@@ -16,8 +16,8 @@ passes would keep the Lease from being renewed and the probes from being answere
 SPREAD_SECONDS, SPREAD_AFTER, SPREAD_MOST_SECONDS = 0.15, 4, 3.0
 """From pass to pass of touched endpoints, how many in a row need not wait for that, and the longest that one waits. A
 hundred that wake in one moment need nothing of the controller at first, but their passes, each over before the next
-event is read, would take the cores from the API server and the gateways' wakes (it pays 3 ms for a wake, and 13 to 22
-for the status that a pass writes); and of what happens to one of them meanwhile one pass speaks instead of several."""
+event is read, would take the cores from the gateways' wakes: one of these costs the API server 3 ms, the status that a
+pass writes 13 to 22. And of what happens to one of them meanwhile one pass speaks instead of several."""
 QUIET_SECONDS = 300.0
 """Longest time without a pass: what no event told is found then."""
 
