@@ -8,8 +8,10 @@ from torpor.domain.pieces import (
     LARGE_RANGE_BYTES,
     LEAST_RANGE_BYTES,
     ROUNDS,
+    SPARE_PIECES,
     choose_piece_bytes,
     choose_range_bytes,
+    count_spare_pieces,
     cut_missing,
     cut_pieces,
 )
@@ -65,3 +67,8 @@ def test_every_connection_has_several_ranges_unless_they_would_be_too_small(
     assert LEAST_RANGE_BYTES <= size <= LARGE_RANGE_BYTES
     assert size == LEAST_RANGE_BYTES or size * connections * ROUNDS <= total
     assert choose_range_bytes(total, connections, 4096) == 4096
+
+
+def test_few_cores_have_spare_buffers_and_many_give_the_memory_to_connections() -> None:
+    assert count_spare_pieces(choose_piece_bytes(0, 2)) == SPARE_PIECES
+    assert count_spare_pieces(choose_piece_bytes(0, 4)) == 0

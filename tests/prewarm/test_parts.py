@@ -146,10 +146,30 @@ def test_the_checksums_of_the_parts_combine_to_that_of_the_whole(
     pieces: list[bytes], algorithm: str
 ) -> None:
     parts = [
-        (proof.sum_part(algorithm, memoryview(piece))[algorithm], len(piece)) for piece in pieces
+        (proof.sum_piece(algorithm, memoryview(piece)).value(algorithm), len(piece))
+        for piece in pieces
     ]
     whole = int(getattr(checksums, algorithm)(b"".join(pieces)))
     assert proof.combine(algorithm, parts) == whole
+
+
+@given(
+    st.lists(st.lists(st.binary(max_size=50), max_size=4), max_size=4),
+    st.sampled_from(["crc64nvme", "crc32c", "crc32", "md5-etag", "size-only"]),
+)
+def test_a_piece_summed_bit_by_bit_has_the_sums_of_the_piece_and_the_next_begins_anew(
+    pieces: list[list[bytes]], method: str
+) -> None:
+    summing = proof.Summing(method)
+    for bits in pieces:
+        for bit in bits:
+            summing.add(memoryview(bit))
+        sums, whole = summing.take(), b"".join(bits)
+        assert sums == proof.sum_piece(method, memoryview(whole))
+        assert sums.serve(method)
+        assert sums.crc64nvme == checksums.crc64nvme(whole)
+        if method in proof.ALGORITHMS:
+            assert sums.value(method) == getattr(checksums, method)(whole)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,8 @@
 import os
 import shutil
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -110,38 +106,3 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     with Target(str(path), Rung.BUFFERED) as target, pytest.raises(FetchFailure) as failure:
         target.write(memoryview(bytes(PIECE)), 0, PIECE)
     assert failure.value.reason == "WeightsTooLarge"
-
-
-def test_no_more_pieces_are_at_the_disk_than_keep_it_busy(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    path, hands = tmp_path / "file", 3 * writing.WRITES_AT_ONCE
-    path.touch()
-    os.truncate(path, hands * PIECE)
-    under_way, most = 0, 0
-    lock, full = threading.Lock(), threading.Event()
-    real = os.pwritev
-
-    def slow(*given: Any) -> int:
-        nonlocal under_way, most
-        with lock:
-            under_way += 1
-            most = max(most, under_way)
-            if under_way == writing.WRITES_AT_ONCE:
-                full.set()
-        assert full.wait(30)
-        time.sleep(0.05)  # others that may come in do
-        with lock:
-            under_way -= 1
-        return real(*given)
-
-    monkeypatch.setattr(os, "pwritev", slow)
-
-    def write(number: int) -> None:
-        with Target(str(path), Rung.BUFFERED) as target:
-            target.write(memoryview(bytes([number]) * PIECE), number * PIECE, PIECE)
-
-    with ThreadPoolExecutor(hands) as pool:
-        list(pool.map(write, range(hands)))
-    assert most == writing.WRITES_AT_ONCE
-    assert path.read_bytes() == b"".join(bytes([number]) * PIECE for number in range(hands))

@@ -1,14 +1,16 @@
 """The body of an answer, read straight into the caller's memory with as few wake-ups as the socket allows.
 
-A plain socket is asked for a whole piece in one system call (`MSG_WAITALL`), so that Python is not woken for
+A plain socket is asked for a whole step in one system call (`MSG_WAITALL`), so that Python is not woken for
 each segment that arrives, and the kernel sleeps until there is a good deal (`SO_RCVLOWAT`), but not for long
-(`receiving`). TLS gives a record at a time: it is read without the layers of `io` in between. Anything else, such as
-chunked answers, goes through `http.client`.
+(`receiving`). The caller sees each step as it comes, while the processor's cache may still hold it. TLS gives a record
+at a time: it is read without the layers of `io` in between. Anything else, such as chunked answers, goes through
+`http.client`.
 """
 
 import http.client
 import socket
 from collections.abc import Callable
+from typing import TypeAlias
 
 from torpor.domain.fetching import FetchReason
 from torpor.prewarm.address import Address
@@ -20,7 +22,11 @@ WORTH_BYTES = 1024 * 1024
 """Bytes that are worth waking a thread for, while more than that is still to come."""
 
 STEP_BYTES = 1024 * 1024
-"""Bytes read between two looks at whether to stop, where the way of reading leaves a choice."""
+"""Most bytes between two looks at what arrived: few enough for the cache of one core, enough for a system call."""
+
+
+Arrived: TypeAlias = Callable[[memoryview], None]
+"""Sees what just came."""
 
 
 class Body:
@@ -45,8 +51,8 @@ class Body:
         if self._link is not None:
             self._link.settimeout(None)
 
-    def fill(self, view: memoryview, moved: Callable[[int], None]) -> None:
-        """Fill `view` with what comes next; `moved` hears of every step, and what it raises ends the read.
+    def fill(self, view: memoryview, arrived: Arrived) -> None:
+        """Fill `view` with what comes next; `arrived` sees every step, and what it raises ends the read.
 
         Raises:
             Interruption: the connection was closed before.
@@ -55,9 +61,10 @@ class Body:
         self._sleep_long(self._wanted - self._filled - len(view))
         filled = self._drain(view) if self._link is not None else 0
         if filled:
-            moved(filled)
+            arrived(view[:filled])
         while filled < len(view):
-            count = self._step(view[filled:], moved)
+            step = view[filled : filled + STEP_BYTES]
+            count = self._read(step)
             if not count:
                 raise Interruption(
                     f"{self._address.endpoint} closed the connection after "
@@ -65,6 +72,7 @@ class Body:
                 )
             filled += count
             self._filled += count
+            arrived(step[:count])
 
     def finish(self) -> None:
         """Have read everything: nothing more may come, and the connection is free again.
@@ -100,13 +108,9 @@ class Body:
         self._filled += ahead
         return ahead
 
-    def _step(self, view: memoryview, moved: Callable[[int], None]) -> int:
+    def _read(self, step: memoryview) -> int:
         if isinstance(self._link, TlsLink):
-            step = view[:STEP_BYTES]
-            count = self._link.read_into(step, len(step))
-        elif self._link is not None:
-            count = receive(self._link, view, socket.MSG_WAITALL)
-        else:
-            count = self._response.readinto(view[:STEP_BYTES])
-        moved(count)
-        return count
+            return self._link.read_into(step, len(step))
+        if self._link is not None:
+            return receive(self._link, step, socket.MSG_WAITALL)
+        return self._response.readinto(step)

@@ -17,8 +17,8 @@ Exported = Callable[[None, tuple[Any, ...]], int]
 class Algorithm(NamedTuple):
     """One checksum of which the parts' values give the whole's."""
 
-    compute: Callable[[Any], int]
-    """Takes any buffer."""
+    compute: Callable[[Any, int], int]
+    """(any buffer, value of what comes before it, 0 for nothing) → value of both."""
     combine: Callable[[int, int, int], int]
     """(value of what comes first, value of what follows, bytes of that) → value of both."""
     size: int
@@ -57,8 +57,8 @@ def _exported(library: ctypes.PyDLL, name: str, size: int) -> Algorithm:
     compute = _function(library, f"aws_py_checksums_{name}")
     combine = _function(library, f"aws_py_checksums_{name}_combine")
 
-    def of(data: Any) -> int:
-        return compute(None, (data, 0))
+    def of(data: Any, before: int) -> int:
+        return compute(None, (data, before))
 
     def of_both(first: int, second: int, length: int) -> int:
         return combine(None, (first, second, length))

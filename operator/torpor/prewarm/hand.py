@@ -8,8 +8,9 @@ from typing import NamedTuple, Protocol
 from torpor.domain.fetching import Part, RemoteFile
 from torpor.prewarm.buffers import take_buffer
 from torpor.prewarm.preflight import open_session
-from torpor.prewarm.proof import Sums, sum_piece
+from torpor.prewarm.proof import Summing, Sums
 from torpor.prewarm.store import Session, Store
+from torpor.prewarm.writebehind import WriteBehind, Writers
 from torpor.prewarm.writing import Rung, Target
 
 
@@ -53,25 +54,38 @@ class Hand(Protocol):
 class OwnHand:
     """A hand of this process."""
 
-    def __init__(self, session: Session, buffer: memoryview, folder: str, rung: Rung) -> None:
+    def __init__(
+        self, session: Session, buffer: memoryview, folder: str, rung: Rung, writers: Writers
+    ) -> None:
         self._session = session
         self._buffer = buffer
+        self._writers = writers
         self._folder = folder
         self._rung = rung
 
     def bring(self, wish: Wish, desk: Desk) -> None:
-        """Read, sum, claim, write."""
-        pieces = self._session.read_pieces(
-            wish.file, wish.part, len(self._buffer), self._buffer, desk.moved
-        )
+        """Read and sum, claim, have written while the next is read."""
         path = os.path.join(self._folder, wish.file.key)
-        with Target(path, self._rung) as target, closing(pieces):
+        with Target(path, self._rung) as target, WriteBehind(self._writers, target, desk) as behind:
+            self._read(wish, desk, behind)
+
+    def _read(self, wish: Wish, desk: Desk, behind: WriteBehind) -> None:
+        summing = Summing(wish.method)
+
+        def arrived(data: memoryview) -> None:
+            summing.add(data)
+            desk.moved(len(data))
+            behind.look()
+
+        pieces = self._session.read_pieces(
+            wish.file, wish.part, len(self._buffer), lambda: self._buffer, arrived
+        )
+        with closing(pieces):
             for piece in pieces:
-                sums = sum_piece(wish.method, self._buffer[: piece.length])
+                sums = summing.take()
                 if not desk.claim(piece):
                     return
-                target.write(self._buffer, piece.offset, piece.length)
-                desk.wrote(piece, sums)
+                self._buffer = behind.write(self._buffer, piece, sums)
 
     def interrupt(self) -> None:
         """Make a read in progress fail now."""
@@ -80,8 +94,8 @@ class OwnHand:
 
 @contextmanager
 def take_own_hand(
-    store: Store, folder: str, rung: Rung, piece_bytes: int
+    store: Store, folder: str, rung: Rung, piece_bytes: int, writers: Writers
 ) -> Generator[OwnHand, None, None]:
     """A connection and a buffer of one piece, for as long as the block runs."""
     with open_session(store) as session:
-        yield OwnHand(session, take_buffer(piece_bytes), folder, rung)
+        yield OwnHand(session, take_buffer(piece_bytes), folder, rung, writers)

@@ -223,7 +223,7 @@ def md5_header(data: bytes | memoryview) -> dict[str, str]:
 
 def crc64_base64(data: bytes | memoryview) -> str:
     """CRC64NVME as S3 writes it."""
-    return _format_base64(proof.sum_part("crc64nvme", memoryview(data))["crc64nvme"])
+    return _format_base64(proof.sum_piece("crc64nvme", memoryview(data)).crc64nvme)
 
 
 def _begin(session: Session, target: str, key: str, headers: dict[str, str]) -> bytes:

@@ -47,17 +47,36 @@ def weakest(methods: Iterable[str]) -> str:
     return max(methods, key=METHODS.index, default=METHODS[0])
 
 
-def sum_part(method: str, data: memoryview) -> dict[str, int]:
-    """Checksums of one part: always CRC64NVME (for the manifest), and the store's own algorithm."""
-    names = {"crc64nvme", method} & _ALGORITHMS.keys()
-    return {name: _ALGORITHMS[name].compute(data) for name in names}
+class Summing:
+    """Checksums of one piece after another: always CRC64NVME (for the manifest), and the store's own algorithm.
+
+    A piece may be given bit by bit, as it arrives: memory just written is still in the processor's cache, and summing
+    it there costs a seventh of what it costs a few megabytes later (0.013 and 0.09 CPU s/GB).
+    """
+
+    def __init__(self, method: str) -> None:
+        """`method` is how the file will be checked."""
+        self._other = method if method in _ALGORITHMS and method != "crc64nvme" else ""
+        self._sums = Sums(0, self._other, 0)
+
+    def add(self, data: memoryview) -> None:
+        """Go on with what comes next of the piece."""
+        sums, other = self._sums, self._other
+        crc64nvme = _ALGORITHMS["crc64nvme"].compute(data, sums.crc64nvme)
+        value = _ALGORITHMS[other].compute(data, sums.other) if other else 0
+        self._sums = Sums(crc64nvme, other, value)
+
+    def take(self) -> Sums:
+        """Give the sums of the piece, and begin the next."""
+        sums, self._sums = self._sums, Sums(0, self._other, 0)
+        return sums
 
 
 def sum_piece(method: str, data: memoryview) -> Sums:
-    """The same, in a form of which a hundred thousand fit into little memory."""
-    sums = sum_part(method, data)
-    other = method if method in sums and method != "crc64nvme" else ""
-    return Sums(sums["crc64nvme"], other, sums.get(other, 0))
+    """Checksums of a piece that is there already."""
+    summing = Summing(method)
+    summing.add(data)
+    return summing.take()
 
 
 def combine(algorithm: str, parts: Iterable[tuple[int, int]]) -> int:

@@ -9,6 +9,7 @@ from torpor.domain.fetching import MOST_FILES, FetchReason, Part, RemoteFile
 from torpor.domain.pieces import cut_pieces
 from torpor.prewarm.address import Address, read_address
 from torpor.prewarm.answers import Asked, explain_refusal
+from torpor.prewarm.body import Arrived
 from torpor.prewarm.body import Body as AnswerBody
 from torpor.prewarm.connection import Body, Connection, Interruption, interrupted
 from torpor.prewarm.contents import (
@@ -116,11 +117,9 @@ class Session:
         self.patiently(lambda: self.read_into(file, part, memoryview(buffer), lambda _: None))
         return bytes(buffer)
 
-    def read_into(
-        self, file: RemoteFile, part: Part, buffer: memoryview, moved: Callable[[int], None]
-    ) -> None:
+    def read_into(self, file: RemoteFile, part: Part, buffer: memoryview, arrived: Arrived) -> None:
         """Fill the buffer's first `part.length` bytes with the part; as `read_pieces`, in one piece."""
-        for _ in self.read_pieces(file, part, part.length, buffer, moved):
+        for _ in self.read_pieces(file, part, part.length, lambda: buffer, arrived):
             pass
 
     def read_pieces(
@@ -128,13 +127,13 @@ class Session:
         file: RemoteFile,
         part: Part,
         piece_bytes: int,
-        buffer: memoryview,
-        moved: Callable[[int], None],
+        buffer: Callable[[], memoryview],
+        arrived: Arrived,
     ) -> Generator[Part, None, None]:
-        """Ask for the part in one request, without retries; yields each piece while the buffer holds it.
+        """Ask for the part in one request, without retries; yields each piece when a buffer holds it.
 
-        `moved` hears how many bytes came; what it raises ends the read. A reader that goes away early costs
-        the connection, since the rest of the answer is still on its way.
+        `buffer` gives the memory for the next one. `arrived` sees the bytes as they come; what it raises ends the read.
+        A reader that goes away early costs the connection, since the rest of the answer is still on its way.
 
         Raises:
             Interruption: the answer did not come, not whole, or is not exactly this range.
@@ -150,7 +149,7 @@ class Session:
             check_range(self._address, file, part, response)
             body = AnswerBody(self._address, response, self._connection.socket, part.length)
             for piece in cut_pieces(part, piece_bytes):
-                body.fill(buffer[: piece.length], moved)
+                body.fill(buffer()[: piece.length], arrived)
                 if piece.offset + piece.length > last:
                     body.finish()
                 yield piece

@@ -14,11 +14,13 @@ from typing import Any, TypeAlias
 
 from torpor import clock
 from torpor.domain.fetching import FetchReason, Part
+from torpor.domain.pieces import count_spare_pieces
 from torpor.prewarm.failure import FetchFailure
 from torpor.prewarm.hand import OwnHand, Wish, take_own_hand
 from torpor.prewarm.outside import KINDS, Brief
 from torpor.prewarm.proof import Sums
 from torpor.prewarm.store import Store
+from torpor.prewarm.writebehind import Writers
 
 MOVED_SECONDS = 0.25
 """Bytes are reported with each piece, and so often while a piece is slow."""
@@ -55,10 +57,13 @@ class _Desk:
 class _Slot:
     """One hand, taken when it is first needed."""
 
-    def __init__(self, channel: Channel, brief: Brief, store: "Store | FetchFailure") -> None:
+    def __init__(
+        self, channel: Channel, brief: Brief, store: "Store | FetchFailure", writers: Writers
+    ) -> None:
         self._channel = channel
         self._brief = brief
         self._store = store
+        self._writers = writers
         self._hand: OwnHand | None = None
 
     def interrupt(self) -> None:
@@ -93,7 +98,9 @@ class _Slot:
             raise self._store
         if self._hand is None:
             brief = self._brief
-            taking = take_own_hand(self._store, brief.folder, brief.rung, brief.piece_bytes)
+            taking = take_own_hand(
+                self._store, brief.folder, brief.rung, brief.piece_bytes, self._writers
+            )
             self._hand = stack.enter_context(taking)
         return self._hand
 
@@ -105,7 +112,8 @@ def main(numbers: list[int]) -> None:
     try:
         brief: Brief = control.recv()
         store = _open_store(brief)
-        slots = [_Slot(channel, brief, store) for channel in channels]
+        writers = Writers(brief.piece_bytes, count_spare_pieces(brief.piece_bytes))
+        slots = [_Slot(channel, brief, store, writers) for channel in channels]
         for slot in slots:
             threading.Thread(target=slot.serve, daemon=True).start()
         while True:

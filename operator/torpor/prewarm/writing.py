@@ -20,13 +20,6 @@ from torpor.prewarm.disk import full_disk
 BLOCK_BYTES = 4096
 READ_BYTES = 2 * 1024 * 1024
 
-WRITES_AT_ONCE = 4
-"""Pieces that one process hands to the disk at a time. It is busy with four; of eight or more it takes a little of each
-in turn, so that all end in one moment, all of their hands receive in the next, and it has nothing to do meanwhile: a
-fifth of the time on two cores (counted every 4 ms)."""
-
-_turns = threading.BoundedSemaphore(WRITES_AT_ONCE)
-
 _DONTCACHE = 0x80  # RWF_DONTCACHE, Linux 6.14; Python 3.11 has no name for it
 _REFUSALS = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -98,15 +91,9 @@ class Target:
     def write(self, buffer: memoryview, offset: int, length: int) -> None:
         """Write `length` bytes of the buffer; bytes after them, up to a whole block, may be written too.
 
-        Waits while `WRITES_AT_ONCE` others are at it.
-
         Raises:
             FetchFailure: the disk is full.
         """
-        with _turns:
-            self._write(buffer, offset, length)
-
-    def _write(self, buffer: memoryview, offset: int, length: int) -> None:
         end = _round_up(length) if self._rung is Rung.DIRECT else length
         written, flags = 0, _write_flags(self._rung)
         while written < end:

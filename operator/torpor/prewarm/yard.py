@@ -5,8 +5,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from torpor.domain.pieces import count_spare_pieces
 from torpor.prewarm.hand import Hand, take_own_hand
 from torpor.prewarm.store import Store
+from torpor.prewarm.writebehind import Writers
 from torpor.prewarm.writing import Rung
 from torpor.settings.prewarm import PrewarmSettings
 
@@ -34,6 +36,7 @@ class Yard:
         self._piece_bytes = piece_bytes
         self._lock_fd = lock_fd
         self._lock = threading.Lock()
+        self._writers = Writers(piece_bytes, count_spare_pieces(piece_bytes))
         self._workers: list[Worker] = []
         self._hands = [0]
 
@@ -67,7 +70,7 @@ class Yard:
         try:
             if number == 0:
                 with take_own_hand(
-                    self._store, self._folder, self._rung, self._piece_bytes
+                    self._store, self._folder, self._rung, self._piece_bytes, self._writers
                 ) as hand:
                     yield hand
             else:
@@ -78,6 +81,7 @@ class Yard:
                 self._hands[number] -= 1
 
     def close(self) -> None:
-        """End the other processes."""
+        """End the other processes, and the threads of this one that write."""
+        self._writers.close()
         for worker in self._workers:
             worker.close()
