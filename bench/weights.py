@@ -1,8 +1,8 @@
 """Weights from a signed S3 server to the disk, verified: torpor against the downloaders that others use.
 
-Against each of two servers, all clients and the two limits (what the server gives, what the disk takes) take
-turns; the figures are medians. `durable` is the rate to the client's exit and the fsync of every file. The share of
-the slower limit is measured apart: torpor's turns between turns of the disk alone.
+Against each of two servers, all clients and the limits (what the server gives, what the disk takes, what both do at
+once) take turns; the figures are medians. `durable` is the rate to the client's exit and the fsync of every file. The
+share of the limits is measured apart: torpor's turns between turns of the disk alone and of both at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import FrameType
 from bench.frame.ending import end_with
 from bench.frame.figures import Figure, report
 from bench.rivals.checkpoint import connect, upload
-from bench.rivals.clients import DISK, LIMITS, TORPOR, Client, all_clients
+from bench.rivals.clients import BOTH, DISK, LIMITS, TORPOR, Client, all_clients
 from bench.rivals.installed import RIVALS, install_rivals
 from bench.rivals.outcome import Row, facts_of, figures_of, row_of, table_of
 from bench.rivals.rounds import SPARE_BYTES, Track
@@ -87,7 +87,7 @@ def measure(given: argparse.Namespace) -> int:
     shard_bytes = int(given.gib * GIB) // 4096 * 4096
     rows: list[Row] = []
     figures: list[Figure] = []
-    pairs: list[tuple[float, float]] = []
+    turns: list[tuple[float, ...]] = []
     with open_work(place, 2 * SHARDS * shard_bytes + SPARE_BYTES) as work:
         account = draw_account("BENCH")
         with (
@@ -103,20 +103,21 @@ def measure(given: argparse.Namespace) -> int:
                 connect(target).list_objects_v2(Bucket=target.bucket, Prefix=target.prefix)
                 track = Track(place.repo, work, target, sizes)
                 results = track.run_all(clients, given.rounds)
-                beside = []
+                beside: list[tuple[float, ...]] = []
                 if server == VERSITYGW:
-                    beside = track.run_chain(*pick(clients, TORPOR, DISK), count=given.pairs)
+                    torpor, *limits = pick(clients, TORPOR, DISK, BOTH)
+                    beside = track.run_chain(torpor, limits, given.turns)
             mine = [row_of(server, result, track.total_bytes) for result in results]
             rows += mine + missing_rows(server, wanted, venvs)
             figures += figures_of(server, mine, beside)
-            pairs += beside
-    return conclude(given, rows, figures, pairs)
+            turns += beside
+    return conclude(given, rows, figures, turns)
 
 
-def pick(clients: list[Client], one: str, other: str) -> tuple[Client, Client]:
-    """Return the two clients of these names, in their order."""
+def pick(clients: list[Client], *names: str) -> list[Client]:
+    """Return the clients of these names, in their order."""
     by_name = {client.name: client for client in clients}
-    return by_name[one], by_name[other]
+    return [by_name[name] for name in names]
 
 
 def missing_rows(server: str, wanted: tuple[str, ...], venvs: dict[str, Path]) -> list[Row]:
@@ -129,7 +130,7 @@ def conclude(
     given: argparse.Namespace,
     rows: list[Row],
     figures: list[Figure],
-    pairs: list[tuple[float, float]],
+    turns: list[tuple[float, ...]],
 ) -> int:
     """Print everything; returns the exit code.
 
@@ -143,7 +144,7 @@ def conclude(
     if given.check and not measured and not given.only:
         raise HarnessError("no rival could be measured, so the check says nothing")
     facts = {"rounds": given.rounds, "gib": given.gib, "clients": facts_of(rows)}
-    facts["pairs"] = [[round(rate) for rate in pair] for pair in pairs]
+    facts["turns"] = [[round(rate) for rate in turn] for turn in turns]
     return report("weights", figures, check=given.check, **facts)
 
 
@@ -176,7 +177,10 @@ def parse() -> argparse.Namespace:
     options = argparse.ArgumentParser(prog="python -m bench.weights", description=__doc__)
     options.add_argument("--rounds", type=int, default=3, help="counted rounds, after one warm-up")
     options.add_argument(
-        "--pairs", type=int, default=12, help="turns between two of the disk alone"
+        "--turns",
+        type=int,
+        default=12,
+        help="turns of torpor between two of each limit of the disk",
     )
     options.add_argument("--gib", type=float, default=1.0, help="size of each of the 4 shards")
     options.add_argument("--only", type=_only, default=[], help="torpor and these rivals, by comma")

@@ -12,13 +12,14 @@ from bench.rivals.target import Target
 Call = Callable[[Target, Path], tuple[list[str], dict[str, str]]]
 """(where from, folder) → words of the command, and environment beside that of `Target.environment`."""
 
-TORPOR, SERVER, DISK = "torpor", "limit: server", "limit: disk"
-LIMITS = (SERVER, DISK)
+TORPOR = "torpor"
+SERVER, DISK, BOTH = "limit: server", "limit: disk", "limit: both"
+LIMITS = (SERVER, DISK, BOTH)
 
 
 @dataclass(frozen=True)
 class Client:
-    """One way to bring the weights, or one of the two limits."""
+    """One way to bring the weights, or one of the three limits."""
 
     name: str
     call: Call
@@ -109,6 +110,11 @@ def limit_of_disk() -> Client:
     return Client(DISK, _limit("disk"), "writes only")
 
 
+def limit_of_both() -> Client:
+    """Receive everything and write it past the page cache, and do nothing else."""
+    return Client(BOTH, _limit("both"), "writes what came")
+
+
 def _limit(which: str) -> Call:
     def call(target: Target, folder: Path) -> tuple[list[str], dict[str, str]]:
         python, env = as_shipped()
@@ -119,7 +125,7 @@ def _limit(which: str) -> Call:
 
 
 def all_clients(venvs: Mapping[str, Path]) -> list[Client]:
-    """Everybody who takes turns, as far as what they need is installed: torpor, the rivals, the two limits."""
+    """Everybody who takes turns, as far as what they need is installed: torpor, the rivals, the limits."""
     made = [torpor()]
     makers: dict[str, list[Callable[[Path], Client]]] = {
         "aws": [aws],
@@ -129,4 +135,4 @@ def all_clients(venvs: Mapping[str, Path]) -> list[Client]:
     }
     for name, venv in venvs.items():
         made += [make(venv) for make in makers[name]]
-    return [*made, limit_of_server(), limit_of_disk()]
+    return [*made, limit_of_server(), limit_of_disk(), limit_of_both()]

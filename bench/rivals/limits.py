@@ -1,6 +1,6 @@
-"""What server and disk can do at most, measured in the same turns: `python -m bench.rivals.limits server|disk FOLDER`.
+"""What server and disk can do at most, measured in the same turns: `python -m bench.rivals.limits WHICH FOLDER`.
 
-Both print one JSON line, `{"seconds": …}`: the time of the work alone, without the start of the interpreter, so
+WHICH is `server`, `disk`, or `both`: what was received is written (`bench.rivals.pump`). Each prints one JSON line, `{"seconds": …}`: the time of the work alone, without the start of the interpreter, so
 that a limit is never set too low by what has nothing to do with it.
 """
 
@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from bench.rivals.pump import pump_all
 from bench.rivals.target import Target, read_target
 from dev.cluster.s3 import Store, sign
 from torpor.prewarm.buffers import take_buffer
@@ -114,6 +115,8 @@ def main(words: list[str]) -> int:
     target = read_target(os.environ["BENCH_TARGET"])
     if which == "server":
         seconds = receive_all(target)
+    elif which == "both":
+        seconds = pump_all(target, Path(folder))
     else:
         store = Store(target.account, *target.address)
         total = sum(size for _, size in store.list(target.source))

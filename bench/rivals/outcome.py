@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from bench.frame.figures import Figure
-from bench.rivals.clients import DISK, LIMITS, SERVER, TORPOR
+from bench.rivals.clients import BOTH, DISK, LIMITS, SERVER, TORPOR
 from bench.rivals.rounds import Result
 from bench.rivals.servers import VERSITYGW
 
@@ -54,15 +54,15 @@ def row_of(server: str, result: Result, total_bytes: int) -> Row:
 
 
 def figures_of(
-    server: str, rows: Sequence[Row], pairs: Sequence[tuple[float, float]] = ()
+    server: str, rows: Sequence[Row], turns: Sequence[Sequence[float]] = ()
 ) -> list[Figure]:
     """Return torpor's figures against one server, with the bars they are held to.
 
     Args:
         server: its name.
         rows: one for each client, limits included.
-        pairs: torpor's rate, and what the disk took right before and after it, MB/s; without any, the medians of the
-            rounds are compared, and held to nothing.
+        turns: torpor's rate, and what the disk took and what server and disk did at once right before and after it,
+            MB/s; without any, the medians of the rounds are compared, and held to nothing.
     """
     by_name = {row.client: row for row in rows if not row.failure}
     torpor, summed = by_name[TORPOR], server == VERSITYGW
@@ -81,21 +81,20 @@ def figures_of(
             Figure(f"  over the fastest {which} ({fast.client})", rate, "times", 1, at_least=True),
             Figure(f"  CPU over the leanest {which} ({lean.client})", cpu, "times", 1),
         ]
-    share_bar = SHARE_OF_LIMIT if pairs else None
-    pairs = pairs or [(torpor.durable, by_name[DISK].durable)]
-    share = _share_of(pairs, by_name[SERVER])
+    share_bar = SHARE_OF_LIMIT if turns else None
+    turns = turns or [(torpor.durable, by_name[DISK].durable, by_name[BOTH].durable)]
+    server_alone = by_name[SERVER].durable
+    alone = statistics.median(mine / min(disk, server_alone) for mine, disk, _ in turns)
+    at_once = statistics.median(mine / both for mine, _, both in turns)
     figures += [
-        Figure("  of the slower of server and disk", share, "", share_bar, at_least=True),
+        Figure("  of server and disk at once", at_once, "", share_bar, at_least=True),
+        Figure("  of the slower of them alone", alone, ""),
         Figure("  CPU", torpor.cpu, "s/GB", MOST_CPU if summed else None),
     ]
     if summed:
         proven = float(torpor.verified == VERIFIED)
         figures.append(Figure(f"  verified: {VERIFIED}, every round", proven, "", 1, exactly=True))
     return [*figures, Figure("  memory, peak", torpor.peak, "MB", MOST_MB)]
-
-
-def _share_of(pairs: Sequence[tuple[float, float]], server: Row) -> float:
-    return statistics.median(mine / min(disk, server.durable) for mine, disk in pairs)
 
 
 def table_of(rows: Sequence[Row]) -> str:

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,28 +96,35 @@ class Track:
                     self._take_turn(result, number)
         return results
 
-    def run_chain(self, link: Client, between: Client, count: int) -> list[tuple[float, float]]:
-        """Let `between` run alone before, between and after `count` turns of `link`.
+    def run_chain(
+        self, link: Client, between: Sequence[Client], count: int
+    ) -> list[tuple[float, ...]]:
+        """Let each of `between` run alone before, between and after `count` turns of `link`.
 
-        What a disk takes changes within a minute: each turn is compared with the two right beside it.
+        What a disk takes changes within a minute: each turn is compared with those right beside it.
 
         Returns:
-            For each turn of `link`: its rate, and the mean of the rates beside it, MB/s to fsync.
+            For each turn of `link`: its rate, and for each of `between` the mean of its rates beside, MB/s to fsync.
 
         Raises:
-            HarnessError: one of the two failed.
+            HarnessError: one of them failed.
         """
-        pairs: list[tuple[float, float]] = []
-        before = self._rate_of(between)
+        turns: list[tuple[float, ...]] = []
+        before = [self._rate_of(client) for client in between]
         for number in range(1, count + 1):
-            mine, after = self._rate_of(link), self._rate_of(between)
-            limit, before = (before + after) / 2, after
-            say(
-                f"{self.target.server}, pair {number} of {count}: {link.name} {mine:.0f} MB/s, "
-                f"{between.name} {limit:.0f} MB/s: {mine / limit:.2f}"
+            mine = self._rate_of(link)
+            after = [self._rate_of(client) for client in between]
+            limits = [(one + other) / 2 for one, other in zip(before, after, strict=True)]
+            before = after
+            beside = ", ".join(
+                f"{client.name} {limit:.0f} MB/s: {mine / limit:.2f}"
+                for client, limit in zip(between, limits, strict=True)
             )
-            pairs.append((mine, limit))
-        return pairs
+            say(
+                f"{self.target.server}, turn {number} of {count}: {link.name} {mine:.0f} MB/s, {beside}"
+            )
+            turns.append((mine, *limits))
+        return turns
 
     def _rate_of(self, client: Client) -> float:
         return self.total_bytes / 1e6 / self.turn(client).durable

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from bench.frame.figures import Figure
-from bench.rivals.clients import DISK, SERVER, TORPOR, Client
+from bench.rivals.clients import BOTH, DISK, SERVER, TORPOR, Client
 from bench.rivals.outcome import Row, facts_of, figures_of, row_of, table_of
 from bench.rivals.rounds import Result, Sample, read_sample
 
@@ -16,12 +16,12 @@ def row(client: str, durable: float, cpu: float = 1.0, verified: str = "", **mor
 
 RIVALS = [row("quick", 1000, 0.9), row("lean", 500, 0.5), row("broken", 0, 0, failure="gone")]
 FINE = row(TORPOR, 1100, 0.4, "crc64nvme")
-LIMITS = [row(SERVER, 1300), row(DISK, 1200)]
+LIMITS = [row(SERVER, 1300), row(DISK, 1250), row(BOTH, 1200)]
 
 
 def figures(torpor: Row, *others: Row, server: str = "versitygw") -> dict[str, Figure]:
-    pairs = [(torpor.durable, 1200.0)] if server == "versitygw" else []
-    return {f.name.strip(): f for f in figures_of(server, [torpor, *others, *LIMITS], pairs)}
+    turns = [(torpor.durable, 1250.0, 1200.0)] if server == "versitygw" else []
+    return {f.name.strip(): f for f in figures_of(server, [torpor, *others, *LIMITS], turns)}
 
 
 def client(name: str = "a client") -> Client:
@@ -59,7 +59,7 @@ def test_torpor_is_compared_with_the_fastest_and_with_the_leanest_rival() -> Non
     [
         (row(TORPOR, 990, 0.4, "crc64nvme"), "over the fastest rival (quick)"),
         (row(TORPOR, 1100, 0.55, "crc64nvme"), "CPU over the leanest rival (lean)"),
-        (row(TORPOR, 1070, 0.4, "crc64nvme"), "of the slower of server and disk"),
+        (row(TORPOR, 1070, 0.4, "crc64nvme"), "of server and disk at once"),
         (row(TORPOR, 1100, 0.61, "crc64nvme"), "CPU"),
         (dataclasses.replace(FINE, peak=257), "memory, peak"),
         (row(TORPOR, 1100, 0.4, "size-only"), "verified: crc64nvme, every round"),
@@ -70,12 +70,15 @@ def test_each_bar_can_be_missed(torpor: Row, missed: str) -> None:
     assert not figures(torpor, *RIVALS)[missed].holds
 
 
-def test_the_share_of_the_limits_is_the_median_of_the_pairs() -> None:
-    """Each turn is compared with what the disk took beside it; a server that gives less is the limit."""
-    pairs = [(900.0, 1200.0), (450.0, 500.0), (980.0, 1500.0)]
-    rows = [row(TORPOR, 1, 0.4, "crc64nvme"), row(SERVER, 1000), row(DISK, 1)]
-    made = {f.name.strip(): f for f in figures_of("versitygw", rows, pairs)}
-    assert made["of the slower of server and disk"].value == pytest.approx(0.9)
+def test_the_share_of_the_limits_is_the_median_of_the_turns() -> None:
+    """Each turn is compared with what ran beside it; alone, a server that gives less than the disk is the limit."""
+    turns = [(900.0, 1200.0, 900.0), (450.0, 500.0, 600.0), (980.0, 1500.0, 1225.0)]
+    rows = [row(TORPOR, 1, 0.4, "crc64nvme"), row(SERVER, 1000), row(DISK, 1), row(BOTH, 1)]
+    made = {f.name.strip(): f for f in figures_of("versitygw", rows, turns)}
+    assert made["of server and disk at once"].value == pytest.approx(0.8)
+    assert not made["of server and disk at once"].holds
+    assert made["of the slower of them alone"].value == pytest.approx(0.9)
+    assert made["of the slower of them alone"].bar is None
 
 
 def test_where_only_md5s_are_known_torpor_is_compared_with_who_verifies_too() -> None:
@@ -86,7 +89,7 @@ def test_where_only_md5s_are_known_torpor_is_compared_with_who_verifies_too() ->
     assert made["over the fastest rival that verifies (sure)"].value == 1.2
     assert made["CPU over the leanest rival that verifies (sure)"].value == 0.8
     assert made["CPU"].bar is None
-    assert made["of the slower of server and disk"].bar is None
+    assert made["of server and disk at once"].bar is None
     assert made["memory, peak"].holds
 
 

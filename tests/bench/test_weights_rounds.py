@@ -9,6 +9,7 @@ import pytest
 from bench.rivals.checkpoint import header, upload
 from bench.rivals.clients import (
     Client,
+    limit_of_both,
     limit_of_disk,
     limit_of_server,
     rclone,
@@ -48,7 +49,7 @@ def test_torpor_is_measured_and_says_how_it_verified(track: Track) -> None:
     assert sample.peak > 10e6
 
 
-def test_both_limits_move_the_whole_checkpoint(track: Track) -> None:
+def test_the_limits_move_the_whole_checkpoint(track: Track) -> None:
     limits = [limit_of_server(), limit_of_disk()]
     assert [len(result.samples) for result in track.run_all(limits, rounds=1)] == [1, 1]
     track.turn(limits[1])
@@ -56,21 +57,34 @@ def test_both_limits_move_the_whole_checkpoint(track: Track) -> None:
     assert track.total_bytes - 4 * 4096 <= written <= track.total_bytes
 
 
+def test_what_server_and_disk_do_at_once_brings_every_byte(track: Track) -> None:
+    (result,) = track.run_all([limit_of_both()], rounds=1)
+    assert len(result.samples) == 1
+    for name, size in track.sizes.items():
+        brought = (track.folder / Path(name).name).read_bytes()
+        assert brought[:size] == (track.source / name).read_bytes()
+
+
 def test_in_a_chain_each_turn_is_compared_with_the_two_beside_it(
     track: Track, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = {"link": iter([4.0, 5.0]), "between": iter([1.0, 2.0, 4.0])}
+    seconds = {
+        "link": iter([4.0, 5.0]),
+        "one": iter([1.0, 2.0, 4.0]),
+        "other": iter([2.0, 2.0, 8.0]),
+    }
 
     def take_turn(_track: Track, client: Client) -> Sample:
         return Sample(0, next(seconds[client.name]), 0, 0, "")
 
     monkeypatch.setattr(Track, "turn", take_turn)
-    link, between = (Client(name, copier(track).call, "") for name in ("link", "between"))
+    link, *between = (Client(name, copier(track).call, "") for name in ("link", "one", "other"))
     megabytes = track.total_bytes / 1e6
-    pairs = track.run_chain(link, between, 2)
-    assert [mine for mine, _ in pairs] == [megabytes / 4, megabytes / 5]
-    assert [limit for _, limit in pairs] == pytest.approx([megabytes * 0.75, megabytes * 0.375])
-    assert [list(left) for left in seconds.values()] == [[], []]
+    mine, one, other = zip(*track.run_chain(link, between, 2), strict=True)
+    assert mine == (megabytes / 4, megabytes / 5)
+    assert one == pytest.approx((megabytes * 0.75, megabytes * 0.375))
+    assert other == pytest.approx((megabytes * 0.5, megabytes * 0.3125))
+    assert [list(left) for left in seconds.values()] == [[], [], []]
 
 
 def test_a_rival_that_changes_one_byte_is_left_out(track: Track) -> None:
