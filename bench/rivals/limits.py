@@ -1,7 +1,8 @@
 """What server and disk can do at most, measured in the same turns: `python -m bench.rivals.limits WHICH FOLDER`.
 
-WHICH is `server`, `disk`, or `both`: what was received is written (`bench.rivals.pump`). Each prints one JSON line, `{"seconds": …}`: the time of the work alone, without the start of the interpreter, so
-that a limit is never set too low by what has nothing to do with it.
+WHICH is `server`, `disk`, or `both`: what was received is written (`bench.rivals.pump`). Each prints one JSON line,
+`{"seconds": …}`: the time of the work alone, without the start of the interpreter, so that a limit is never set too low
+by what has nothing to do with it.
 """
 
 from __future__ import annotations
