@@ -88,7 +88,7 @@ def figures_of(
     at_once = statistics.median(mine / both for mine, _, both in turns)
     figures += [
         Figure("  of server and disk at once", at_once, "", share_bar, at_least=True),
-        Figure("  of the slower of them alone", alone, ""),
+        Figure("  of the slower of them alone", alone, "", share_bar, at_least=True),
         Figure("  CPU", torpor.cpu, "s/GB", MOST_CPU if summed else None),
     ]
     if summed:
