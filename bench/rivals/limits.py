@@ -7,80 +7,48 @@ by what has nothing to do with it.
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import json
 import os
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
+from bench.rivals.moving import MIB, Source, ranges, reserve, work_off
 from bench.rivals.pump import pump_all
 from bench.rivals.target import Target, read_target
-from dev.cluster.s3 import Store, sign
+from dev.cluster.s3 import Store
 from torpor.prewarm.buffers import take_buffer
 
-MIB = 1 << 20
 CONNECTIONS = 16
 RANGE = 8 * MIB
 FILES = 4
 BLOCK = 16 * MIB
-T = TypeVar("T")
-_NOTHING = hashlib.sha256(b"").hexdigest()
-
-
-def ranges(objects: list[tuple[str, int]]) -> Iterator[tuple[str, int, int]]:
-    """(key, first byte, last byte) of everything, file after file."""
-    for key, size in objects:
-        for offset in range(0, size, RANGE):
-            yield key, offset, min(offset + RANGE, size) - 1
 
 
 class Receiver:
     """One connection that receives ranges into a buffer of its own and forgets them."""
 
     def __init__(self, target: Target) -> None:
-        self._target = target
-        self._host = "{}:{}".format(*target.address)
-        self._connection = http.client.HTTPConnection(*target.address, timeout=60)
+        self._source = Source(target)
         self._buffer = memoryview(bytearray(RANGE))
 
-    def receive(self, key: str, first: int, last: int) -> None:
+    def receive(self, wanted: tuple[str, int, int]) -> None:
         """Receive one range, the whole of it or fail."""
-        path = f"/{self._target.bucket}/{key}"
-        headers = sign(
-            self._target.account, "GET", self._host, path, {}, _NOTHING, datetime.now(UTC)
-        )
-        headers["range"] = f"bytes={first}-{last}"
-        self._connection.request("GET", path, headers=headers)
-        answer = self._connection.getresponse()
-        wanted, got = last - first + 1, 0
-        while got < wanted and (count := answer.readinto(self._buffer[got:wanted])):
+        key, first, last = wanted
+        answer = self._source.ask(key, first, last)
+        length, got = last - first + 1, 0
+        while got < length and (count := answer.readinto(self._buffer[got:length])):
             got += count
-        if answer.status not in (200, 206) or got != wanted or answer.read(1):
-            raise OSError(f"{path} {first}-{last}: status {answer.status}, {got} bytes")
+        if got != length or answer.read(1):
+            raise OSError(f"{key} {first}-{last}: {got} bytes")
 
 
 def receive_all(target: Target) -> float:
     """Receive every object of the prefix over parallel connections; returns the seconds."""
-    store = Store(target.account, *target.address)
-    waiting = ranges(list(store.list(target.source)))
-    lock = threading.Lock()
-
-    def work(receiver: Receiver) -> None:
-        while True:
-            with lock:
-                wanted = next(waiting, None)
-            if wanted is None:
-                return
-            receiver.receive(*wanted)
-
-    return _time(work, [Receiver(target) for _ in range(CONNECTIONS)])
+    objects = list(Store(target.account, *target.address).list(target.source))
+    receivers = [Receiver(target) for _ in range(CONNECTIONS)]
+    return _time(lambda: work_off(ranges(objects, RANGE), [one.receive for one in receivers]))
 
 
 def write_all(folder: Path, file_bytes: int) -> float:
@@ -89,9 +57,8 @@ def write_all(folder: Path, file_bytes: int) -> float:
     view[:] = os.urandom(MIB) * (BLOCK // MIB)
 
     def work(path: Path) -> None:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_DIRECT, 0o644)
+        handle = reserve(path, file_bytes)
         try:
-            os.posix_fallocate(handle, 0, file_bytes)
             for offset in range(0, file_bytes, BLOCK):
                 length = min(BLOCK, file_bytes - offset)
                 if os.pwrite(handle, view[:length], offset) != length:
@@ -100,13 +67,13 @@ def write_all(folder: Path, file_bytes: int) -> float:
         finally:
             os.close(handle)
 
-    return _time(work, [folder / f"block-{number}" for number in range(FILES)])
+    paths = (folder / f"block-{number}" for number in range(FILES))
+    return _time(lambda: work_off(paths, [work] * FILES))
 
 
-def _time(work: Callable[[T], None], items: list[T]) -> float:
+def _time(act: Callable[[], None]) -> float:
     begun = time.monotonic()
-    with ThreadPoolExecutor(len(items)) as pool:
-        list(pool.map(work, items))
+    act()
     return time.monotonic() - begun
 
 

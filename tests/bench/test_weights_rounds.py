@@ -15,7 +15,8 @@ from bench.rivals.clients import (
     rclone,
     torpor,
 )
-from bench.rivals.limits import ranges
+from bench.rivals.limits import RANGE
+from bench.rivals.moving import ranges
 from bench.rivals.rounds import Sample, Track, clean_environment
 from bench.rivals.servers import VERSITYGW, serve
 from bench.rivals.target import Target, read_target
@@ -142,7 +143,7 @@ def test_a_header_describes_its_file_to_the_last_byte() -> None:
 
 
 def test_ranges_cover_every_byte_once() -> None:
-    cut = list(ranges([("a", 8 << 20), ("b", (8 << 20) + 1), ("empty", 0)]))
+    cut = list(ranges([("a", 8 << 20), ("b", (8 << 20) + 1), ("empty", 0)], RANGE))
     assert cut == [
         ("a", 0, (8 << 20) - 1),
         ("b", 0, (8 << 20) - 1),

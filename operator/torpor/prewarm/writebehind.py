@@ -1,7 +1,7 @@
 """Pieces on their way to the disk while their hand reads on: a full buffer is exchanged for an empty one.
 
 A hand that waits for the disk receives nothing meanwhile, and all of them wait at the same times. With as many buffers
-more as there are hands, whoever only receives and writes does so 1.1 times as fast (two cores, a disk of 2 GB/s);
+more as there are hands, whoever only receives and writes does so 1.17 times as fast (two cores, a disk of 2 GB/s);
 twice as many hands with a buffer each bring nothing.
 """
 
